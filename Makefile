@@ -1,0 +1,50 @@
+# `make demo` opens the page and `make test` runs every check, each from a bare clone.
+# PYTHON picks the interpreter that makes the environment (3.10 to 3.12), VENV its place,
+# REQUIREMENTS=requirements-gpu.txt the list for a GPU.
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+REQUIREMENTS ?= requirements.txt
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint format browser clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev lint browser
+	$(BIN)/python -m pytest --durations=15
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { \
+		echo "'$(PYTHON)' is no Python from 3.10 to 3.12; name one, as in: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@ $(VENV)/.demo
+
+browser:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends chromium; \
+	else echo "The page's tests need Chromium; install it, on Debian with: sudo apt-get install chromium" >&2; exit 1; fi
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache

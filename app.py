@@ -1,0 +1,46 @@
+"""Start the page: build it, answer at once, and load the models behind it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+# Set before Gradio is imported: pages rendered on a second server and usage reports are both opt-in here.
+os.environ.setdefault("GRADIO_SSR_MODE", "false")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from ragdemo.backend import LocalBackend
+from ragdemo.methods import METHODS
+from ragdemo.pocket.captions import SCENE_PHRASES, describe
+from ragdemo.pocket.species import roster
+from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.ui.page import build_page
+from ragdemo.ui.theme import launch_options
+from ragdemo.ui.vocabulary import Vocabulary
+
+# Importing the model libraries holds the interpreter's lock: the first visitor's page goes before it.
+_HEAD_START_SECONDS = 4.0
+
+
+def pocket_vocabulary() -> Vocabulary:
+    """The pocket world's names, and the words of its captions."""
+    words = [*(phrase for phrases in SCENE_PHRASES.values() for phrase in phrases)]
+    words += [describe(species.look) for species in roster()]
+    return Vocabulary.from_lists({**vocabulary(), "words": words})
+
+
+backend = LocalBackend()
+visited = threading.Event()
+demo = build_page(backend, tuple(METHODS.values()), pocket_vocabulary(), on_visit=visited.set)
+
+
+def main() -> None:
+    """Serve until interrupted; address and port come from Gradio's own environment variables."""
+    demo.launch(prevent_thread_lock=True, **launch_options())
+    visited.wait(_HEAD_START_SECONDS)
+    backend.warm_up()
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

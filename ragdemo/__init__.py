@@ -1,0 +1,3 @@
+"""Seen, missed, found: what retrieval does to an image generator, step by step."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,78 @@
+"""What every backend offers, wherever its models run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL import Image
+
+from ragdemo.events import Event
+from ragdemo.methods import get_method
+from ragdemo.profiles import get_profile
+from ragdemo.types import Reference, Request
+
+
+class BackendError(RuntimeError):
+    """The models broke while they ran: one sentence for people, with the cause behind it."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the models are; `message` is a short phrase, or the one sentence of what failed."""
+
+    state: Literal["loading", "ready", "failed"]
+    message: str
+
+
+@dataclass(frozen=True)
+class LibraryItem:
+    """One picture of the reference library."""
+
+    id: str
+    caption: str
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class LibraryPage:
+    """A slice of the library: `items` of `total` that pass the filter."""
+
+    items: tuple[LibraryItem, ...]
+    total: int
+
+
+class Backend(Protocol):
+    """Runs methods, one at a time, and looks into the library; bad input raises `UserError`."""
+
+    def warm_up(self) -> None:
+        """Start loading the models behind the caller; answers at once."""
+        ...
+
+    def status(self) -> Status:
+        """The models' state; answers at once."""
+        ...
+
+    def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
+        """The events of one run as they happen (see `Method.run`); waits for the models and for other runs.
+
+        Closing the iterator stops the models at their next step and lets the next run begin.
+        """
+        ...
+
+    def search(
+        self, query: str | Image.Image, k: int, hybrid: bool | None = None, split: str | None = None
+    ) -> Sequence[Reference]:
+        """The `k` nearest pictures of the library, or of one split, best first; waits for the encoder only."""
+        ...
+
+    def browse(self, kind: str | None, offset: int, limit: int) -> LibraryPage:
+        """Library pictures of one kind, or of all; needs no model and answers at once."""
+        ...
+
+
+def check_request(request: Request) -> None:
+    """Raise `UserError` where method, profile, settings or own images are wrong; imports no model library."""
+    get_profile(request.profile)
+    get_method(request.method).load().check(request)

@@ -1,0 +1,1 @@
+"""Measuring: what a method changes, against its controls, with intervals."""

@@ -1,0 +1,1 @@
+"""Reference images: what a library on disk is, how one is made, embedded and searched."""

@@ -1,0 +1,185 @@
+"""Search a library by words or by picture: cosine of vectors, joined by BM25 over captions where that helps.
+
+A word that the encoder never had says nothing in its vector, but a caption may hold it ("our new product"). So hybrid
+search turns itself on where a query holds such a word and some caption does too, and captions with it come first.
+Beyond that, images rank by the sum of both scores, each scaled to 0..1 over the library (ranks alone would make a rare
+word worth little more than "a"). Both scores are shown apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import bm25s
+import numpy as np
+from PIL import Image
+
+from ragdemo.library.index import VectorIndex, open_index
+from ragdemo.library.store import Library
+from ragdemo.models.interfaces import JointEncoder
+from ragdemo.types import UserError
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found image: `score` is its cosine with the query, `keyword_score` BM25 (`None` where it was not asked)."""
+
+    id: str
+    caption: str
+    score: float
+    keyword_score: float | None = None
+
+
+class Searcher:
+    """Searches one library with one encoder; make it once and keep it.
+
+    `known_words` are the words of the encoder's training captions; without them hybrid search never turns itself on.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        encoder: JointEncoder,
+        *,
+        known_words: Collection[str] | None = None,
+        index: VectorIndex | None = None,
+    ) -> None:
+        self.library = library
+        self.index = index or open_index(library, encoder)
+        self._encoder = encoder
+        self._known = (
+            None if known_words is None else frozenset(w for text in known_words for w in words(text))
+        )
+        self._rows = {image_id: row for row, image_id in enumerate(self.index.ids)}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 over the library's content and its encoder, as recipes carry it."""
+        return hashlib.sha256(f"{self.library.fingerprint}{self._encoder.fingerprint}".encode()).hexdigest()
+
+    def search_text(
+        self,
+        query: str,
+        k: int,
+        split: str | None = None,
+        exclude_ids: Iterable[str] = (),
+        hybrid: bool | None = None,
+    ) -> list[Hit]:
+        """The `k` best images for words, best first; fewer where the split or the library has fewer.
+
+        `hybrid` True adds keywords, False leaves them out, `None` adds them where `unheard_words` finds any. Raises
+        `UserError` where the query is blank, `k` below 1, or the split unknown.
+        """
+        if not query.strip():
+            raise UserError("The search text is empty; type what to look for.")
+        allowed = self._allowed(k, split, exclude_ids)
+        vector = self._encoder.embed_texts([query])[0]
+        unheard = frozenset() if hybrid is False else self.unheard_words(query)
+        if hybrid or unheard:
+            return self._search_hybrid(query, vector, k, allowed, unheard)
+        return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
+
+    def search_image(
+        self, image: Image.Image, k: int, split: str | None = None, exclude_ids: Iterable[str] = ()
+    ) -> list[Hit]:
+        """The `k` images that look most like a picture, best first; errors as `search_text`."""
+        allowed = self._allowed(k, split, exclude_ids)
+        vector = self._encoder.embed_images([image])[0]
+        return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
+
+    def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
+        """The cosine of words with given images, in their order; an image without a vector raises `UserError`."""
+        rows = [self._row(image_id) for image_id in image_ids]
+        cosines = self.index.cosines(self._encoder.embed_texts([query])[0])
+        return [float(cosines[row]) for row in rows]
+
+    def unheard_words(self, query: str) -> frozenset[str]:
+        """Words of a query that the encoder never had, but some caption does."""
+        if self._known is None:
+            return frozenset()
+        return frozenset(words(query)) - self._known & self._keywords.vocabulary
+
+    @cached_property
+    def _keywords(self) -> _Keywords:
+        return _Keywords([self.library.caption(image_id) for image_id in self.index.ids])
+
+    def _search_hybrid(
+        self, query: str, vector: np.ndarray, k: int, allowed: np.ndarray | None, unheard: frozenset[str]
+    ) -> list[Hit]:
+        cosines = self.index.cosines(vector)
+        keyword = self._keywords.scores(query)
+        order = np.lexsort((-fuse(cosines, keyword), ~self._keywords.holding(unheard)))
+        if allowed is not None:
+            order = order[allowed[order]]
+        return [self._hit(row, cosines[row], keyword[row]) for row in order[:k]]
+
+    def _allowed(self, k: int, split: str | None, exclude_ids: Iterable[str]) -> np.ndarray | None:
+        """Bool mask `(N,)` of the rows that may be found, `None` where all may."""
+        if k < 1:
+            raise UserError(f"The number of images to find is {k}; ask for 1 or more.")
+        excluded = set(exclude_ids)
+        if split is None and not excluded:
+            return None
+        chosen = {row.id for row in self.library.rows_of(split)} - excluded
+        return np.array([image_id in chosen for image_id in self.index.ids])
+
+    def _hit(self, row: int, score: float, keyword_score: float | None = None) -> Hit:
+        image_id = self.index.ids[row]
+        keyword = None if keyword_score is None else float(keyword_score)
+        return Hit(image_id, self.library.caption(image_id), float(score), keyword)
+
+    def _row(self, image_id: str) -> int:
+        if image_id not in self._rows:
+            raise UserError(
+                f"The library {self.library.name} has no readable image {image_id!r}; choose another."
+            )
+        return self._rows[image_id]
+
+
+class _Keywords:
+    """BM25 over captions, made in memory from the captions as they are: it cannot be stale."""
+
+    def __init__(self, captions: list[str]) -> None:
+        self._captions = [words(caption) for caption in captions]
+        self.vocabulary = frozenset(word for caption in self._captions for word in caption)
+        self._bm25 = bm25s.BM25()
+        if self.vocabulary:
+            self._bm25.index(self._captions, show_progress=False)
+
+    def scores(self, query: str) -> np.ndarray:
+        """BM25 of a query with every caption, float32 `(N,)`, 0 where they share no word."""
+        shared = [word for word in words(query) if word in self.vocabulary]
+        if not shared:
+            return np.zeros(len(self._captions), np.float32)
+        return self._bm25.get_scores(shared)
+
+    def holding(self, wanted: Collection[str]) -> np.ndarray:
+        """Bool `(N,)`: captions that hold any of the words."""
+        return np.array([not set(wanted).isdisjoint(caption) for caption in self._captions])
+
+
+def words(text: str) -> list[str]:
+    """Words of a text for comparing: letters and digits, case and width folded."""
+    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+
+
+def fuse(cosines: np.ndarray, keyword: np.ndarray) -> np.ndarray:
+    """The sum of two score rows `(N,)`, cosines scaled from their smallest to their largest, BM25 from 0."""
+    spread = float(np.ptp(cosines)) or 1.0
+    return (cosines - cosines.min()) / spread + keyword / (float(keyword.max()) or 1.0)
+
+
+def read_known_words(path: Path) -> frozenset[str] | None:
+    """The words that a file beside an encoder lists, one a line; `None` where there is no such file."""
+    if not path.is_file():
+        return None
+    return frozenset(words(path.read_text(encoding="utf-8")))

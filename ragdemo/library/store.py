@@ -1,0 +1,251 @@
+"""A library of reference images on disk: an ordinary imagefolder that any dataset loader opens.
+
+    library.json       {"format": 1, "name", "version", "count"}
+    metadata.jsonl     one row an image: {"file_name", "text", "id", "sha256", "split"?, further columns}
+    images/*           the files; `sha256` is of a file's bytes
+    index/             vectors made from them, never a source: see `ragdemo.library.index`
+
+Reading a library loads no model and decodes no image; `write_library` is the only writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ragdemo.profiles import ASSETS
+from ragdemo.types import UserError
+
+FORMAT = 1
+LIBRARY_FILE = "library.json"
+METADATA_FILE = "metadata.jsonl"
+SHIPPED = {"pocket": ASSETS / "pocket" / "library"}
+COLUMNS = ("file_name", "text", "id", "sha256")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a library; `extra` holds the columns beyond the four that every library has."""
+
+    id: str
+    file_name: str
+    caption: str
+    sha256: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def split(self) -> str | None:
+        """The split that the image belongs to, `None` where the library has none."""
+        return self.extra.get("split")
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image on its way into a library; `id` becomes its file's stem under `images/`."""
+
+    id: str
+    caption: str
+    image: Image.Image
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Library:
+    """Read-only view of a library folder."""
+
+    def __init__(self, folder: Path, name: str, version: str, rows: tuple[Row, ...]) -> None:
+        self.folder = folder
+        self.name = name
+        self.version = version
+        self.rows = rows
+        self._by_id = {row.id: row for row in rows}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._by_id
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 over (id, sha256, caption) of every row; the order of rows does not count."""
+        digest = hashlib.sha256()
+        for row in sorted(self.rows, key=lambda row: row.id):
+            digest.update(json.dumps([row.id, row.sha256, row.caption]).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits, sorted; empty where rows carry none."""
+        return tuple(sorted({row.split for row in self.rows if row.split is not None}))
+
+    def row(self, image_id: str) -> Row:
+        """The row of an id; raises `UserError` where there is none."""
+        if image_id not in self._by_id:
+            raise UserError(f"The library {self.name} has no image {image_id!r}; choose one that it lists.")
+        return self._by_id[image_id]
+
+    def caption(self, image_id: str) -> str:
+        """The caption of an image."""
+        return self.row(image_id).caption
+
+    def path(self, image_id: str) -> Path:
+        """The file of an image."""
+        return self.folder / self.row(image_id).file_name
+
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB; raises `UserError` where its file is missing or damaged."""
+        path = self.path(image_id)
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(
+                f"The library image {path} cannot be read; restore the library {self.name}."
+            ) from error
+
+    def rows_of(self, split: str | None = None) -> tuple[Row, ...]:
+        """All rows, or those of one split; raises `UserError` where no row is in it."""
+        if split is None:
+            return self.rows
+        if split not in self.splits:
+            has = ", ".join(self.splits) or "no splits"
+            raise UserError(f"The library {self.name} has no split {split!r}; it has {has}.")
+        return tuple(row for row in self.rows if row.split == split)
+
+    def damaged(self) -> tuple[str, ...]:
+        """Ids whose file is missing or differs from its `sha256`; reads every file."""
+        return tuple(row.id for row in self.rows if file_sha256(self.folder / row.file_name) != row.sha256)
+
+
+def open_library(name: str | Path) -> Library:
+    """A library by its shipped name ("pocket") or its folder; raises `UserError` where it is missing or damaged."""
+    folder = SHIPPED.get(str(name), Path(name))
+    header = _read_header(folder)
+    rows = tuple(_read_rows(folder))
+    if header.get("format") != FORMAT:
+        raise UserError(
+            f"The library {folder} has format {header.get('format')!r}, not {FORMAT}; build it again."
+        )
+    if len(rows) != header.get("count"):
+        raise UserError(
+            f"The library {folder} lists {len(rows)} images instead of {header.get('count')}; restore or rebuild it."
+        )
+    ids = {row.id for row in rows}
+    if len(ids) != len(rows):
+        raise UserError(f"The library {folder} gives {len(rows) - len(ids)} ids twice; rebuild it.")
+    return Library(folder, str(header.get("name", folder.name)), str(header.get("version", "1")), rows)
+
+
+def write_library(
+    folder: Path, name: str, images: Iterable[NewImage], *, version: str = "1", quality: int = 90
+) -> Library:
+    """Write images as WebP files with their metadata and open the result.
+
+    The folder appears whole or not at all; raises `UserError` where it holds something already, where two images share
+    an id, or where there is no image.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"The folder {folder} is not empty; choose another one for the library {name!r}.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=folder.parent))
+    try:
+        count = _write_rows(work, images, quality)
+        if not count:
+            raise UserError(f"There is no image for the library {name!r}; name at least one readable file.")
+        header = {"format": FORMAT, "name": name, "version": version, "count": count}
+        (work / LIBRARY_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+        work.chmod(0o755)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return open_library(folder)
+
+
+def file_sha256(path: Path) -> str | None:
+    """Hex sha256 of a file's bytes, `None` where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    path = folder / LIBRARY_FILE
+    if not path.is_file():
+        raise UserError(
+            f"There is no library in {folder} ({LIBRARY_FILE} is missing); choose another or build one from a folder."
+        )
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged; restore or rebuild the library.") from error
+    if not isinstance(header, dict):
+        raise UserError(f"{path} is damaged; restore or rebuild the library.")
+    return header
+
+
+def _read_rows(folder: Path) -> Iterable[Row]:
+    path = folder / METADATA_FILE
+    if not path.is_file():
+        raise UserError(f"The library {folder} lacks {METADATA_FILE}; restore or rebuild it.")
+    for number, data in read_metadata(path):
+        missing = [column for column in COLUMNS if not isinstance(data.get(column), str)]
+        if missing or not is_inside(data["file_name"]):
+            wrong = ", ".join(missing) or "file_name"
+            raise UserError(f"Line {number} of {path} has no valid {wrong}; restore or rebuild the library.")
+        extra = {key: value for key, value in data.items() if key not in COLUMNS}
+        yield Row(data["id"], data["file_name"], data["text"], data["sha256"], extra)
+
+
+def read_metadata(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of each line of a `metadata.jsonl`; a bad line raises `UserError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"Line {number} of {path} is no JSON object; correct it.") from error
+        if not isinstance(data, dict):
+            raise UserError(f"Line {number} of {path} is no JSON object; correct it.")
+        yield number, data
+
+
+def is_inside(file_name: str) -> bool:
+    """Whether a relative file name stays within its folder."""
+    path = Path(file_name)
+    return bool(file_name) and "\0" not in file_name and not path.is_absolute() and ".." not in path.parts
+
+
+def _write_rows(folder: Path, images: Iterable[NewImage], quality: int) -> int:
+    (folder / "images").mkdir()
+    seen: set[str] = set()
+    with (folder / METADATA_FILE).open("w", encoding="utf-8") as metadata:
+        for new in images:
+            if new.id in seen or not is_inside(new.id) or "/" in new.id:
+                raise UserError(f"The image id {new.id!r} is given twice or is no file name; choose another.")
+            seen.add(new.id)
+            buffer = io.BytesIO()
+            new.image.convert("RGB").save(buffer, format="WEBP", quality=quality, method=6)
+            file_name = f"images/{new.id}.webp"
+            (folder / file_name).write_bytes(buffer.getvalue())
+            digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+            row = {"file_name": file_name, "text": new.caption, "id": new.id, "sha256": digest}
+            row |= {key: value for key, value in new.extra.items() if key not in COLUMNS}
+            metadata.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(seen)

@@ -1,0 +1,100 @@
+"""What a method is and what it is given; no model library is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from ragdemo.events import Event
+from ragdemo.models.interfaces import ImageGenerator, VisionCritic
+from ragdemo.profiles import Profile
+from ragdemo.types import Request
+
+
+class Hit(Protocol):
+    """A library image that a search found; `score` is a cosine, `keyword_score` BM25 where hybrid search looked."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def keyword_score(self) -> float | None: ...
+
+
+class Searcher(Protocol):
+    """Finds library images for a caption."""
+
+    def search_text(
+        self,
+        query: str,
+        k: int,
+        split: str | None = None,
+        exclude_ids: Iterable[str] = (),
+        hybrid: bool | None = None,
+    ) -> Sequence[Hit]:
+        """At most `k` hits, best first; `hybrid` None leaves the choice to the searcher."""
+        ...
+
+    def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
+        """The cosine of words with given images, in their order; an unknown id raises `UserError`."""
+        ...
+
+
+class ReferenceLibrary(Protocol):
+    """The images that a searcher's hits name."""
+
+    def __len__(self) -> int: ...
+
+    def caption(self, image_id: str) -> str:
+        """The caption of an image; raises `UserError` on an unknown id."""
+        ...
+
+    def image(self, image_id: str) -> Image.Image:
+        """The RGB image; raises `UserError` on an unknown id."""
+        ...
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """What the backend hands to a method.
+
+    `split` is the part of the library that is searched (None = all of it); `library_fingerprint` covers the library's
+    content and the encoder that embedded it; `versions` maps package to version.
+    """
+
+    generator: ImageGenerator
+    critic: VisionCritic
+    searcher: Searcher
+    library: ReferenceLibrary
+    library_fingerprint: str
+    profile: Profile
+    versions: Mapping[str, str]
+    split: str | None = None
+
+
+class Method(Protocol):
+    """One paper's flow. Its class is built from a `Toolbox`."""
+
+    def __init__(self, toolbox: Toolbox) -> None: ...
+
+    @staticmethod
+    def check(request: Request) -> None:
+        """Raise `UserError` where the request does not suit the method; needs no model and answers at once."""
+        ...
+
+    def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
+        """The events of one run as they become known; the last one is the `Result`.
+
+        `replay` are events of an earlier run of the same request up to its references: they are repeated instead of
+        computed, so that a changed choice of references starts from there. Closing the iterator stops the models.
+        """
+        ...

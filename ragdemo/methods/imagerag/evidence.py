@@ -1,0 +1,127 @@
+"""Which reference images answer which concept (ImageRAG: the nearest image to each caption, k = 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from ragdemo.events import References, RetrievalCaptions
+from ragdemo.methods.base import Hit, ReferenceLibrary, Searcher
+from ragdemo.methods.imagerag.settings import Settings
+from ragdemo.types import Reference, Request, UserError
+
+OTHERS_PER_CONCEPT = 4
+OWN_PREFIX = "own:"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Chooses references for captions from a library, a person's own images and their choices."""
+
+    searcher: Searcher
+    library: ReferenceLibrary
+    split: str | None
+    request: Request
+    settings: Settings
+
+    def gather(
+        self,
+        captions: RetrievalCaptions,
+        *,
+        kept: Sequence[Reference] = (),
+        own: Sequence[Reference] = (),
+        avoid: Collection[str] = (),
+    ) -> References:
+        """References for each concept: those `kept`, the person's `own`, what they pinned, then the nearest.
+
+        Own and pinned images take the places of retrieved ones. `avoid` are ids that an earlier round has tried.
+        Nothing below the threshold is used, except what a person chose.
+        """
+        start = time.perf_counter()
+        used, others = [*kept, *own], []
+        taken = {reference.id for reference in kept}
+        pinned = [reference for reference in self._pinned(captions) if reference.id not in taken]
+        taken |= {reference.id for reference in pinned}
+        for concept, caption in zip(captions.concepts, captions.captions, strict=True):
+            chosen = [reference for reference in pinned if reference.concept == concept]
+            places = self.settings.references_per_concept - len(chosen)
+            places -= sum(reference.concept == concept for reference in own)
+            found, rest = self._nearest(concept, caption, max(places, 0), taken, avoid)
+            taken |= {reference.id for reference in found}
+            used += [*chosen, *found]
+            others += rest
+        seconds = time.perf_counter() - start
+        return References(tuple(used), _distinct(others, taken), len(self.library), seconds)
+
+    def own(self, concepts: Sequence[str]) -> tuple[Reference, ...]:
+        """The person's images in their order; the first answer the first concept, and so on."""
+        per_concept = self.settings.references_per_concept
+        return tuple(
+            _own_reference(path, concepts[min(index // per_concept, len(concepts) - 1)])
+            for index, path in enumerate(self.request.own_images)
+        )
+
+    def _nearest(
+        self, concept: str, caption: str, room: int, taken: Collection[str], avoid: Collection[str]
+    ) -> tuple[list[Reference], list[Reference]]:
+        """At most `room` references for one caption and the next candidates after them."""
+        hits = self.searcher.search_text(
+            caption,
+            room + OTHERS_PER_CONCEPT,
+            split=self.split,
+            exclude_ids={*self.request.rejected, *taken, *avoid},
+            hybrid=self.settings.hybrid,
+        )
+        references = [self._reference(hit, concept) for hit in hits]
+        good = [reference for reference in references if self._is_near(reference)][:room]
+        return good, [reference for reference in references if reference not in good]
+
+    def _is_near(self, reference: Reference) -> bool:
+        threshold = self.settings.similarity_threshold
+        return threshold is None or reference.score >= threshold
+
+    def _pinned(self, captions: RetrievalCaptions) -> list[Reference]:
+        """What the person pinned, each for the concept whose caption it is nearest to."""
+        pinned = tuple(dict.fromkeys(self.request.pinned))
+        scores = [self.searcher.score(caption, pinned) for caption in captions.captions]
+        references = []
+        for image_id, row in zip(pinned, zip(*scores, strict=True), strict=True):
+            score, concept = max(zip(row, captions.concepts, strict=True), key=lambda pair: pair[0])
+            caption, image = self.library.caption(image_id), self.library.image(image_id)
+            references.append(Reference(image_id, caption, score, concept, image))
+        return references
+
+    def _reference(self, hit: Hit, concept: str) -> Reference:
+        return Reference(
+            hit.id, hit.caption, hit.score, concept, self.library.image(hit.id), hit.keyword_score
+        )
+
+
+def check_own_images(paths: Sequence[str]) -> None:
+    """Raise `UserError` where one of a person's images cannot be read."""
+    for path in paths:
+        read_own_image(path)
+
+
+def read_own_image(path: str) -> Image.Image:
+    """A person's image, upright and RGB; raises `UserError` where the file is missing or no picture."""
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"Your image {path} cannot be read; choose a PNG, JPEG or WebP file.") from error
+
+
+def _own_reference(path: str, concept: str) -> Reference:
+    name = Path(path).name
+    return Reference(f"{OWN_PREFIX}{name}", Path(path).stem, 1.0, concept, read_own_image(path))
+
+
+def _distinct(references: Sequence[Reference], taken: Collection[str]) -> tuple[Reference, ...]:
+    """The first of each id that is not already taken."""
+    first = {reference.id: reference for reference in reversed(references) if reference.id not in taken}
+    return tuple(reference for reference in references if first.get(reference.id) is reference)

@@ -1,0 +1,269 @@
+"""ImageRAG's flow: draft, verdict, missing concepts, captions, retrieval, generation with references.
+
+    1) draw the prompt                                     Draft
+    2) ask whether the image shows it; yes: done           Verdict
+    3) ask which concepts are missing                      MissingConcepts
+    4) ask for a caption per concept                       RetrievalCaptions
+    5) take the nearest library image of each caption      References
+    6) draw again, same seed, with those images            Result
+    7) with more than one round: ask again, go to 3        Verdict(of="result")
+
+The modes leave steps out: "generation" has no 1 and 2, "rephrase" replaces 3 to 5 by one rewritten prompt (Rephrased),
+"personalization" shows the person's images in 1 as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TypeVar
+
+from PIL import Image
+
+from ragdemo.events import (
+    Draft,
+    Event,
+    MissingConcepts,
+    Progress,
+    References,
+    Result,
+    RetrievalCaptions,
+    Verdict,
+)
+from ragdemo.methods.base import Toolbox
+from ragdemo.methods.imagerag.evidence import OWN_PREFIX, Evidence, check_own_images
+from ragdemo.methods.imagerag.interview import Interviewer
+from ragdemo.methods.imagerag.settings import Settings
+from ragdemo.models.interfaces import Step
+from ragdemo.recipe import Recipe
+from ragdemo.types import Reference, Request, UserError
+
+E = TypeVar("E", bound=Event)
+_REPLAYED = (Draft, Verdict, MissingConcepts, RetrievalCaptions)
+
+
+class ImageRAG:
+    """The method, built once from its toolbox; each `run` is independent of the others."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+
+    @staticmethod
+    def check(request: Request) -> None:
+        """Raise `UserError` where settings are wrong or one of the person's images cannot be read."""
+        settings = Settings.parse(request.settings)
+        check_own_images(request.own_images)
+        if settings.mode == "personalization" and not request.own_images:
+            raise UserError(
+                "The personalization mode needs an image of yours; add one or choose another mode."
+            )
+
+    def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
+        """See `Method.run`."""
+        self.check(request)
+        yield from _Run(self._toolbox, request, replay).events()
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An image that may become the result, and the references that it was drawn with."""
+
+    image: Image.Image
+    references: tuple[Reference, ...]
+
+
+class _Run:
+    """One run; its methods are generators that yield events and return what they found."""
+
+    def __init__(self, toolbox: Toolbox, request: Request, replay: Sequence[Event]) -> None:
+        self._start = time.perf_counter()
+        self._toolbox = toolbox
+        self._request = request
+        self._settings = Settings.parse(request.settings)
+        self._replay = _before_references(replay)
+        self._interviewer = Interviewer(toolbox.critic, request.seed, self._settings.max_concepts)
+        self._evidence = Evidence(toolbox.searcher, toolbox.library, toolbox.split, request, self._settings)
+        self._tried: set[str] = set()
+        self._captions: dict[str, str] = {}
+
+    def events(self) -> Iterator[Event]:
+        """The run of the mode that the settings name."""
+        modes = {"generation": self._generation, "rephrase": self._rephrase}
+        best = yield from modes.get(self._settings.mode, self._correction)()
+        recipe = Recipe(
+            self._request,
+            _ids(best.references),
+            self._toolbox.library_fingerprint,
+            self._toolbox.versions,
+        )
+        yield Result(best.image, recipe, time.perf_counter() - self._start)
+
+    # The modes
+
+    def _correction(self) -> Generator[Event, None, _Candidate]:
+        own = self._evidence.own((self._request.prompt,)) if self._settings.mode == "personalization" else ()
+        draft = yield from self._draft(own)
+        approved = yield from self._approves(draft, "draft")
+        return draft if approved else (yield from self._improve(draft, self._settings.max_rounds))
+
+    def _generation(self) -> Generator[Event, None, _Candidate]:
+        needed = yield from self._missing(None)
+        first = yield from self._round(None, needed)
+        if self._settings.max_rounds == 1 or (yield from self._approves(first, "result")):
+            return first
+        return (yield from self._improve(first, self._settings.max_rounds - 1))
+
+    def _rephrase(self) -> Generator[Event, None, _Candidate]:
+        draft = yield from self._draft(())
+        if (yield from self._approves(draft, "draft")):
+            return draft
+        yield Progress("critic", 0, 1)
+        rephrased = self._interviewer.rephrase(self._request.prompt)
+        yield rephrased
+        if rephrased.prompt == self._request.prompt:
+            return draft
+        return _Candidate((yield from self._draw("generation", rephrased.prompt, ())), ())
+
+    # The steps
+
+    def _draft(self, references: tuple[Reference, ...]) -> Generator[Event, None, _Candidate]:
+        draft = self._replayed(Draft)
+        if draft is None:
+            start = time.perf_counter()
+            image = yield from self._draw("draft", self._request.prompt, references)
+            draft = Draft(image, time.perf_counter() - start)
+        yield draft
+        return _Candidate(draft.image, references)
+
+    def _approves(self, candidate: _Candidate, of: str) -> Generator[Event, None, bool]:
+        verdict = self._replayed(Verdict)
+        if verdict is None:
+            yield Progress("critic", 0, 1)
+            verdict = self._interviewer.verdict(self._request.prompt, candidate.image, of)
+        yield verdict
+        return verdict.matches
+
+    def _improve(self, candidate: _Candidate, rounds: int) -> Generator[Event, None, _Candidate]:
+        """Correct until the critic says yes, nothing new is found or the rounds are used up.
+
+        Without a yes the candidate in which the critic misses least is best; between equals a correction goes before
+        what it corrects, and an earlier one before a later one.
+        """
+        judged: list[tuple[int, _Candidate]] = []
+        for _ in range(rounds):
+            missing = yield from self._missing(candidate.image)
+            judged.append((self._weight(missing), candidate))
+            corrected = yield from self._round(candidate, missing)
+            if corrected is candidate:
+                return _best(judged)
+            candidate = corrected
+            if self._settings.max_rounds == 1 or (yield from self._approves(candidate, "result")):
+                return candidate
+        missing = yield from self._missing(candidate.image)
+        return _best([*judged, (self._weight(missing), candidate)])
+
+    def _missing(self, image: Image.Image | None) -> Generator[Event, None, MissingConcepts]:
+        missing = self._replayed(MissingConcepts)
+        if missing is None:
+            yield Progress("critic", 0, 1)
+            missing = self._interviewer.missing(self._request.prompt, image)
+        yield missing
+        return missing
+
+    def _round(
+        self, before: _Candidate | None, missing: MissingConcepts
+    ) -> Generator[Event, None, _Candidate]:
+        """Captions, retrieval and a drawing; `before` itself where no new reference was found."""
+        captions = self._replayed(RetrievalCaptions)
+        if captions is None:
+            yield Progress("critic", 0, 1)
+            captions = self._interviewer.captions(self._request.prompt, missing)
+        yield captions
+        references = yield from self._references(before, captions)
+        if before is not None and _ids(references.used) == _ids(before.references):
+            return before
+        prompt = self._prompt_for(references.used)
+        return _Candidate((yield from self._draw("generation", prompt, references.used)), references.used)
+
+    def _references(
+        self, before: _Candidate | None, captions: RetrievalCaptions
+    ) -> Generator[Event, None, References]:
+        """Keep what answered concepts that are no longer missing and what the person chose; replace the rest."""
+        yield Progress("retrieval", 0, 1)
+        self._captions |= dict(zip(captions.concepts, captions.captions, strict=True))
+        earlier = () if before is None else before.references
+        kept = tuple(ref for ref in earlier if self._is_chosen(ref) or ref.concept not in captions.concepts)
+        own = (
+            ()
+            if any(ref.id.startswith(OWN_PREFIX) for ref in kept)
+            else self._evidence.own(captions.concepts)
+        )
+        references = self._evidence.gather(captions, kept=kept, own=own, avoid=self._tried)
+        if _ids(references.used) == _ids(kept):
+            # nothing new: what failed is still the best that was found, and the drawing need not be repeated
+            references = replace(references, used=earlier)
+        self._tried |= set(_ids(references.used))
+        yield references
+        return references
+
+    def _draw(
+        self, stage: str, prompt: str, references: Sequence[Reference]
+    ) -> Generator[Event, None, Image.Image]:
+        settings = self._settings
+        drawing = self._toolbox.generator.draw(
+            prompt,
+            self._request.seed,
+            references=[reference.image for reference in references],
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            reference_scale=settings.reference_scale,
+        )
+        with closing(drawing):  # a consumer that goes away stops the model at once
+            for item in drawing:
+                if isinstance(item, Step):
+                    yield Progress(stage, item.index, item.total)
+                else:
+                    image = item
+        return image
+
+    def _prompt_for(self, references: Sequence[Reference]) -> str:
+        """The prompt in the form that the generator wants beside references."""
+        if not references:
+            return self._request.prompt
+        captions = dict.fromkeys(self._captions.get(ref.concept, ref.caption) for ref in references)
+        return self._toolbox.profile.reference_prompt.format(
+            prompt=self._request.prompt, captions="; ".join(captions)
+        )
+
+    def _is_chosen(self, reference: Reference) -> bool:
+        return reference.id.startswith(OWN_PREFIX) or reference.id in self._request.pinned
+
+    def _weight(self, missing: MissingConcepts) -> int:
+        """How much is missing; a critic that cannot say is taken for the worst."""
+        return len(missing.concepts) if missing.understood else self._settings.max_concepts
+
+    def _replayed(self, kind: type[E]) -> E | None:
+        """The next event of the earlier run where it is of this kind; at the first other one the replay ends."""
+        if self._replay and isinstance(self._replay[0], kind):
+            return self._replay.pop(0)
+        self._replay.clear()
+        return None
+
+
+def _best(judged: Sequence[tuple[int, _Candidate]]) -> _Candidate:
+    """The candidate with the least weight; the first one only where all others are worse."""
+    first, *corrected = judged
+    return min([*corrected, first], key=lambda pair: pair[0])[1]
+
+
+def _ids(references: Sequence[Reference]) -> tuple[str, ...]:
+    return tuple(reference.id for reference in references)
+
+
+def _before_references(events: Sequence[Event]) -> list[Event]:
+    """What of an earlier run can be repeated: the events before its first references."""
+    before = takewhile(lambda event: not isinstance(event, References), events)
+    return [event for event in before if isinstance(event, _REPLAYED)]

@@ -1,0 +1,47 @@
+"""What every loader shares: the device, its number format, and one clear sentence for a missing or damaged folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from ragdemo.types import UserError
+
+# What the libraries' own loaders raise on truncated, mixed-up or half-deleted checkpoints.
+_DAMAGE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one. Unknown names raise `UserError`."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {name!r}; choose auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"The device {name!r} is not available on this machine; choose auto or cpu.")
+    return device
+
+
+def number_format(device: torch.device) -> torch.dtype:
+    """Half precision on a GPU; float32 on a CPU, where half precision is slow and not reproducible."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+@contextmanager
+def reading(name: str, remedy: str) -> Iterator[None]:
+    """Turn a loader's failure on checkpoint `name` (a folder or a hub id) into a `UserError` that ends in `remedy`."""
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise UserError(f"The checkpoint folder {name} is missing; {remedy}.")
+    try:
+        yield
+    except _DAMAGE as error:
+        cause = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"The checkpoint {name} is damaged or incomplete ({type(error).__name__}: {cause}); {remedy}."
+        ) from error

@@ -1,0 +1,134 @@
+"""What `python -m ragdemo world …` does: ground truth for a prompt, a fresh species, a poster of all species."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ragdemo.library.store import METADATA_FILE
+from ragdemo.pocket.captions import caption, read
+from ragdemo.pocket.kinds import KINDS
+from ragdemo.pocket.look import Look, random_look
+from ragdemo.pocket.palette import INK, mix
+from ragdemo.pocket.render import Picture, Pose, draw_object, look_distance
+from ragdemo.pocket.sampling import compose
+from ragdemo.pocket.scenes import SCENES, paint
+from ragdemo.pocket.species import MIN_DISTANCE, Species, by_name, roster
+from ragdemo.types import UserError
+
+MOST_THINGS = 2
+MOST_DRAWS = 5_000
+PAPER, BAND = (250, 246, 236), (240, 233, 218)
+CELL, MARGIN, LABEL, HEADER, GAP = 60, 26, 94, 84, 10
+
+
+def render_prompt(prompt: str, seed: int, out: Path) -> None:
+    """Draw what a prompt truly asks for; what it leaves open is drawn from the seed.
+
+    Raises `UserError` where the prompt names nothing that the world holds, or more than two things.
+    """
+    rng = Random(f"render/{seed}/{prompt}")
+    reading = read(prompt, rng)
+    if not reading.things:
+        raise UserError(f"The prompt {prompt!r} names nothing of this world; name one of {', '.join(KINDS)}.")
+    if len(reading.things) > MOST_THINGS:
+        raise UserError(f"The prompt {prompt!r} names {len(reading.things)} things; name one or two.")
+    looks = [thing.look if isinstance(thing, Species) else thing for thing in reading.things]
+    scene = reading.scene or rng.choice(SCENES)
+    _save(compose(looks, scene, rng).render(), out)
+
+
+def new_species(seed: int, name: str, count: int, out: Path) -> None:
+    """Write `count` captioned pictures of a species that nobody has seen, as an imagefolder.
+
+    Raises `UserError` where the name does not end with a kind, is taken, or the folder holds something already.
+    """
+    words = " ".join(name.lower().split())
+    kind = words.split()[-1] if words else ""
+    if kind not in KINDS or words == kind:
+        raise UserError(f"The name {name!r} is no word before a kind; try one like 'zorby {next(iter(KINDS))}'.")
+    if words in by_name():
+        raise UserError(f"The species {words!r} exists already; choose another name.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"The folder {out} is not empty; choose another one.")
+    look = fresh_look(kind, Random(f"new-species/{seed}/{words}"))
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    rows = [json.dumps(_new_picture(look, words, seed, index, out)) for index in range(count)]
+    (out / METADATA_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def fresh_look(kind: str, rng: Random) -> Look:
+    """A look at least `MIN_DISTANCE` from every named species of its kind."""
+    named = [species.look for species in roster() if species.look.kind == kind]
+    for _ in range(MOST_DRAWS):
+        look = random_look(kind, rng)
+        if all(look_distance(look, other) >= MIN_DISTANCE for other in named):
+            return look
+    raise UserError(f"No look of a {kind} is left that differs from all named ones; choose another kind.")
+
+
+def contact_sheet(out: Path) -> None:
+    """One poster: every species in the row of its kind, everyday names before invented ones, and all scenes."""
+    columns = max(sum(s.look.kind == kind for s in roster()) for kind in KINDS)
+    width = 2 * MARGIN + LABEL + columns * CELL + GAP
+    strip = (width - 2 * MARGIN - LABEL) // len(SCENES)
+    rows_top = HEADER + strip + 18
+    sheet = Image.new("RGB", (width, rows_top + len(KINDS) * CELL + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, 22), "The pocket universe", fill=INK, font=_font(30))
+    summary = f"{len(roster())} species of {len(KINDS)} kinds in {len(SCENES)} scenes"
+    draw.text((width - MARGIN, 34), summary, fill=mix(INK, PAPER, 0.35), font=_font(15), anchor="ra")
+    _scenes_row(sheet, HEADER, strip)
+    for row, kind in enumerate(KINDS):
+        _kind_row(sheet, kind, rows_top + row * CELL, shaded=row % 2 == 0)
+    _save(sheet.quantize(200, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), out)
+
+
+def _scenes_row(sheet: Image.Image, top: int, strip: int) -> None:
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, top + strip // 2), "scenes", fill=INK, font=_font(15), anchor="lm")
+    for column, scene in enumerate(SCENES):
+        picture = paint(scene, 2 * (strip - 6), Random(column)).reduce(2)
+        sheet.paste(picture, (MARGIN + LABEL + column * strip, top))
+        box = (MARGIN + LABEL + column * strip, top)
+        draw.text((box[0] + 5, box[1] + 3), scene, fill=(255, 255, 255), font=_font(12), stroke_width=2, stroke_fill=INK)
+
+
+def _kind_row(sheet: Image.Image, kind: str, top: int, shaded: bool) -> None:
+    draw = ImageDraw.Draw(sheet)
+    if shaded:
+        draw.rectangle((MARGIN // 2, top, sheet.width - MARGIN // 2, top + CELL - 1), fill=BAND)
+    draw.text((MARGIN, top + CELL // 2), kind, fill=INK, font=_font(15), anchor="lm")
+    known = 0
+    for column, species in enumerate(s for s in roster() if s.look.kind == kind):
+        known += species.tier == "common"
+        gap = GAP if column >= known else 0  # invented names stand a little apart
+        pose = Pose(0.5, 0.5, 0.44, 0.0, False)
+        image, mask = draw_object(species.look, pose, 2 * CELL)
+        box = (MARGIN + LABEL + column * CELL + gap, top)
+        sheet.paste(image.reduce(2), box, mask.reduce(2))
+
+
+def _new_picture(look: Look, name: str, seed: int, index: int, folder: Path) -> dict[str, str]:
+    rng = Random(f"new-species/{seed}/{name}/{index}")
+    scene = rng.choice(SCENES)
+    words = caption([name], scene, rng)
+    picture: Picture = compose([look], scene, rng)
+    file_name = f"images/{name.replace(' ', '-')}-{index:03d}.png"
+    _save(picture.render(), folder / file_name)
+    return {"file_name": file_name, "text": words}
+
+
+def _save(image: Image.Image, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    suffix = out.suffix.lower()
+    if suffix not in Image.registered_extensions():
+        raise UserError(f"The file {out} has no ending of a picture; name it like {out.with_suffix('.png').name}.")
+    image.save(out, optimize=True)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

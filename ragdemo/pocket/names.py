@@ -1,0 +1,38 @@
+"""Names: everyday words for common species, invented ones for rare and novel species."""
+
+from __future__ import annotations
+
+from random import Random
+
+COMMON_NAMES: dict[str, tuple[str, ...]] = {
+    "butterfly": ("monarch", "swallowtail", "admiral", "brimstone", "peacock", "ringlet", "skipper", "birdwing", "fritillary", "cardinal"),
+    "fish": ("koi", "tang", "clown", "angel", "puffer", "guppy", "perch", "betta", "wrasse", "tetra"),
+    "bird": ("robin", "finch", "jay", "oriole", "wren", "kingfisher", "magpie", "tanager", "swift", "hoopoe"),
+    "flower": ("daisy", "poppy", "aster", "dahlia", "cosmos", "anemone", "zinnia", "primrose", "marigold", "gazania"),
+    "mushroom": ("toadstool", "button", "porcini", "parasol", "inkcap", "bolete", "russula", "chanterelle", "blewit", "waxcap"),
+    "beetle": ("ladybird", "scarab", "stag", "jewel", "longhorn", "tiger", "rose", "diving", "click", "leaf"),
+    "car": ("rally", "taxi", "coupe", "roadster", "patrol", "racing", "vintage", "postal", "family", "police"),
+    "rocket": ("apollo", "saturn", "vostok", "comet", "falcon", "ariane", "titan", "atlas", "pioneer", "voyager"),
+    "sailboat": ("sloop", "ketch", "dinghy", "regatta", "clipper", "lugger", "cutter", "schooner", "catboat", "pirate"),
+    "lighthouse": ("harbour", "beacon", "island", "breakwater", "cape", "granite", "northern", "lagoon", "pier", "candy"),
+    "teapot": ("willow", "dutch", "english", "moroccan", "delft", "sencha", "picnic", "enamel", "porcelain", "bistro"),
+    "robot": ("tin", "butler", "martian", "guard", "toy", "kitchen", "dancing", "factory", "doctor", "pocket"),
+}
+
+_ONSETS = ("b", "br", "d", "dr", "f", "g", "gl", "k", "kr", "l", "m", "n", "p", "pl", "qu", "r", "s", "sk", "t", "tr", "v", "w", "y", "z")
+_VOWELS = ("a", "e", "i", "o", "u")
+_MIDDLES = ("b", "d", "ff", "g", "l", "ll", "m", "mb", "n", "nd", "r", "rn", "s", "sk", "v", "x", "z", "zz")
+_ENDINGS = ("el", "ik", "or", "an", "is", "um", "ax", "on", "ette", "oo", "ine", "ar")
+
+
+def invented_names(count: int, rng: Random, taken: frozenset[str] = frozenset()) -> list[str]:
+    """Pronounceable names of two syllables and an ending, no two alike in their first three letters and last three."""
+    names: list[str] = ["quixel", "velmor", "tarnik", "ombra"][: max(0, 4 if not taken else 0)]
+    heads = {(name[:3], name[-3:]) for name in names}
+    while len(names) < count:
+        name = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_MIDDLES) + rng.choice(_ENDINGS)
+        key = (name[:3], name[-3:])
+        if name not in taken and key not in heads and name not in names:
+            names.append(name)
+            heads.add(key)
+    return names[:count]

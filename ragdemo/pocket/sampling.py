@@ -1,0 +1,105 @@
+"""Random pictures of the world, addressed by stream and index: the same in every process, resumable anywhere.
+
+A stream is a name; sample `i` of a stream depends on nothing but the name and `i`. The library draws from streams of
+its own (`library/…`), so no library image is ever a training image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image
+
+from ragdemo.pocket.captions import caption, describe
+from ragdemo.pocket.look import Look
+from ragdemo.pocket.render import SIZE, Picture, Pose
+from ragdemo.pocket.scenes import SCENES
+from ragdemo.pocket.species import Species, common_kinds, nameless, of_tier
+
+NAMELESS_SHARE = 0.6
+PAIR_NAMELESS_SHARE = 0.85
+TWO_THINGS_SHARE = 0.12
+NAMED_BY_ATTRIBUTES = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture with its caption and, thing by thing, the name of the species shown (None: nameless)."""
+
+    picture: Picture
+    caption: str
+    names: tuple[str | None, ...]
+
+    def image(self, size: int = SIZE) -> Image.Image:
+        """The picture rendered, RGB `size`×`size`."""
+        return self.picture.render(size)
+
+
+def compose(looks: Sequence[Look], scene: str, rng: Random) -> Picture:
+    """The looks in random poses in a scene: one in the middle, or two side by side."""
+    if len(looks) == 1:
+        poses = [_pose(rng, 0.5, 0.08, 0.32, 0.42)]
+    else:
+        poses = [_pose(rng, x, 0.03, 0.22, 0.25) for x in (0.26, 0.74)]
+    return Picture(scene, tuple(looks), tuple(poses), rng.getrandbits(32))
+
+
+def species_sample(species: Species, stream: str, index: int) -> Sample:
+    """One captioned picture of a species, in a random scene."""
+    rng = Random(f"{stream}/{species.name}/{index}")
+    scene = rng.choice(SCENES)
+    words = caption([species.name], scene, rng)
+    return Sample(compose([species.look], scene, rng), words, (species.name,))
+
+
+def generator_sample(stream: str, index: int) -> Sample:
+    """What generators may see: common and nameless things only, some pictures with two things of different kinds."""
+    rng = Random(f"{stream}/{index}")
+    kinds = rng.sample(common_kinds(), 2 if rng.random() < TWO_THINGS_SHARE else 1)
+    things = [_thing(kind, rng) for kind in kinds]
+    scene = rng.choice(SCENES)
+    words = caption([word for word, _, _ in things], scene, rng)
+    return Sample(compose([look for _, look, _ in things], scene, rng), words, tuple(name for _, _, name in things))
+
+
+def pair_sample(stream: str, index: int) -> tuple[Sample, Sample]:
+    """Two pictures of one look in different poses and scenes: (reference, target), mostly nameless species."""
+    rng = Random(f"{stream}/{index}")
+    kind = rng.choice(common_kinds())
+    if rng.random() < PAIR_NAMELESS_SHARE:
+        look, name, word = nameless(kind, rng), None, kind
+    else:
+        species = _common(kind, rng)
+        look, name, word = species.look, species.name, species.name
+    samples = []
+    for scene in rng.sample(SCENES, 2):
+        words = caption([word], scene, rng)
+        samples.append(Sample(compose([look], scene, rng), words, (name,)))
+    return samples[0], samples[1]
+
+
+def _thing(kind: str, rng: Random) -> tuple[str, Look, str | None]:
+    """Words, look and species name of one thing."""
+    if rng.random() < NAMELESS_SHARE:
+        look = nameless(kind, rng)
+        return describe(look, rng.choice((0, 0, 1, 2, 2, 3, 3))), look, None
+    species = _common(kind, rng)
+    if rng.random() < NAMED_BY_ATTRIBUTES:
+        return describe(species.look, rng.choice((2, 3))), species.look, species.name
+    return species.name, species.look, species.name
+
+
+def _common(kind: str, rng: Random) -> Species:
+    return rng.choice([species for species in of_tier("common") if species.look.kind == kind])
+
+
+def _pose(rng: Random, x: float, spread: float, low: float, high: float) -> Pose:
+    return Pose(
+        x=x + rng.uniform(-spread, spread),
+        y=0.52 + rng.uniform(-0.04, 0.06),
+        scale=rng.uniform(low, high),
+        turn=rng.uniform(-14, 14),
+        mirrored=rng.random() < 0.5,
+    )

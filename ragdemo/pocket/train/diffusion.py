@@ -1,0 +1,184 @@
+"""Stages `diffusion` and `ip-adapter`: the UNet of the base, and the adapter that carries identity into it.
+
+In `diffusion` every other batch shows a reference: another render of the same look, mostly of a nameless species. Base
+and adapter so grow together; `ip-adapter` then goes on with the base held still. v-prediction (Salimans & Ho 2022) on a
+cosine schedule, timesteps logit-normal (Esser et al. 2024).
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from ragdemo.pocket.pool import Pool, render_pool
+from ragdemo.pocket.train import adapter
+from ragdemo.pocket.train.cache import cached
+from ragdemo.pocket.train.export import write_card
+from ragdemo.pocket.train.image_encoder import RESAMPLER_FILE, TOKENS, clip_pixels, hidden_states, new_resampler
+from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
+from ragdemo.pocket.train.text_encoder import WIDTH
+from ragdemo.pocket.train.vae import GENERATOR_POOL, PAIR_POOL, to_tensor
+from ragdemo.pocket.train.words import compose_caption
+
+BATCH = 32
+DROP = 0.1
+ADAPTER_FILE = "models/ip-adapter-plus_pocket.safetensors"
+
+
+def new_unet() -> UNet2DConditionModel:
+    """An untrained UNet of 7M parameters on 16×16 latents."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=(64, 128, 128),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,  # diffusers' name for the number of heads
+        norm_num_groups=16,
+    )
+
+
+def new_scheduler() -> DPMSolverMultistepScheduler:
+    """The schedule of training and sampling."""
+    return DPMSolverMultistepScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        steps_offset=1,
+    )
+
+
+class Material:
+    """What both stages read: frozen encoders, and the pools as latents and reference states."""
+
+    def __init__(self, context: Context) -> None:
+        folder, device = context.assets / "diffusion", context.device
+        self.device = device
+        vae = _frozen(AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32), device)
+        self.vae, self.scaling = vae.to(memory_format=torch.channels_last), vae.config.scaling_factor
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.text = _frozen(CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32), device)
+        vision_folder = context.assets / "ip_adapter" / "models" / "image_encoder"
+        vision = CLIPVisionModelWithProjection.from_pretrained(vision_folder, dtype=torch.float32)
+        self.vision = _frozen(vision, device)
+        self.singles = render_pool(GENERATOR_POOL, context.pools, context.workers)
+        self.pairs = render_pool(PAIR_POOL, context.pools, context.workers)
+        caches = context.workdir / "caches"
+        self.single_latents = cached("latents", self.singles, vae.encoder, caches, self._latents)
+        self.pair_latents = cached("latents", self.pairs, vae.encoder, caches, self._latents)
+        self.references = cached("references", self.pairs, self.vision, caches, self._reference_states)
+        self.no_text = self.text_states([""])
+        blank = torch.zeros(1, 3, 128, 128, device=device)
+        with torch.inference_mode():
+            self.no_image = hidden_states(self.vision, blank).clone()
+
+    def text_states(self, captions: list[str]) -> torch.Tensor:
+        """Captions to the text model's states `(B, 40, D)`."""
+        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        with torch.no_grad(), autocast(self.device):
+            return self.text(tokens.to(self.device)).last_hidden_state.float()
+
+    def _latents(self, images: np.ndarray) -> torch.Tensor:
+        with autocast(self.device):
+            return self.vae.encode(to_tensor(images, self.device)).latents.float() * self.scaling
+
+    def _reference_states(self, images: np.ndarray) -> torch.Tensor:
+        with autocast(self.device):
+            return hidden_states(self.vision, clip_pixels(images, self.device))
+
+    def batch(self, step: int, with_reference: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Latents `(B, 8, 16, 16)`, text states, reference states `(B, 1, 65, D)`; a tenth without any condition."""
+        rng = step_rng("diffusion", step)
+        pool, latents = (self.pairs, self.pair_latents) if with_reference else (self.singles, self.single_latents)
+        indices, which = rng.integers(0, len(pool), BATCH), rng.integers(0, latents.shape[1], BATCH)
+        x = torch.from_numpy(np.stack([latents[i, j] for i, j in zip(indices, which, strict=True)])).float()
+        captions = _captions(pool, indices, which, Random(int(rng.integers(2**31))), plain=with_reference)
+        dropped = torch.from_numpy(rng.random(BATCH) < DROP).to(self.device)
+        text = torch.where(dropped[:, None, None], self.no_text, self.text_states(captions))
+        if not with_reference:
+            return x.to(self.device), text, torch.zeros(1, 1, *self.no_image.shape[1:], device=self.device)
+        states = np.stack([self.references[i, 1 - j] for i, j in zip(indices, which, strict=True)])
+        image = torch.where(dropped[:, None, None], self.no_image, torch.from_numpy(states).float().to(self.device))
+        return x.to(self.device), text, image[:, None]
+
+
+def train_diffusion(context: Context) -> None:
+    """Train UNet and adapter together and write the pipeline folder and the adapter."""
+    material = Material(context)
+    torch.manual_seed(0)
+    unet, resampler = new_unet(), new_resampler()
+    start = context.workdir / RESAMPLER_FILE
+    if start.exists():
+        resampler.load_state_dict(torch.load(start, weights_only=True))
+    adapter.attach(unet, resampler, TOKENS)
+    unet.to(memory_format=torch.channels_last)
+    loop = Loop("diffusion", context, {"unet": unet}, steps=60_000, learning_rate=6e-4, warmup=300)
+    noise_levels = new_scheduler().alphas_cumprod.to(context.device)
+
+    def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        with_reference = step % 2 == 1
+        adapter.set_scale(unet, 1.0 if with_reference else 0.0)
+        loss = velocity_loss(unet, noise_levels, *material.batch(step, with_reference))
+        value = float(loss.detach())
+        return loss, {"reference": value} if with_reference else {"plain": value}
+
+    loop.run(step_loss)
+    export(context, loop, material, loop.averaged["unet"])
+
+
+def velocity_loss(
+    unet: UNet2DConditionModel,
+    noise_levels: torch.Tensor,
+    latents: torch.Tensor,
+    text: torch.Tensor,
+    image: torch.Tensor,
+) -> torch.Tensor:
+    """Mean squared error of the velocity v = √ᾱ·ε − √(1−ᾱ)·x0 at logit-normal timesteps."""
+    batch, device = len(latents), latents.device
+    t = (torch.sigmoid(0.2 + 1.2 * torch.randn(batch, device=device)) * 1000).long().clamp(0, 999)
+    signal, sigma = (level.sqrt().view(-1, 1, 1, 1) for level in (noise_levels[t], 1 - noise_levels[t]))
+    noise = torch.randn_like(latents)
+    noisy = (signal * latents + sigma * noise).contiguous(memory_format=torch.channels_last)
+    with autocast(device):
+        predicted = unet(noisy, t, text, added_cond_kwargs={"image_embeds": [image]}).sample.float()
+    return F.mse_loss(predicted, signal * noise - sigma * latents)
+
+
+def export(context: Context, loop: Loop, material: Material, unet: UNet2DConditionModel) -> None:
+    """Write the base as a diffusers pipeline folder and the adapter beside it."""
+    folder = context.assets / "diffusion"
+    adapter.save_adapter(unet, context.assets / "ip_adapter" / ADAPTER_FILE)
+    pipeline = StableDiffusionPipeline(
+        vae=material.vae,
+        text_encoder=material.text,
+        tokenizer=material.tokenizer,
+        unet=adapter.without_adapter(unet),
+        scheduler=new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder, max_shard_size="9MB")
+    pipeline.to(torch.float32)
+    facts = {"data": [GENERATOR_POOL.folder, PAIR_POOL.folder], **loop.card(), "figures": {}}
+    write_card(folder / "unet", facts)
+    write_card(context.assets / "ip_adapter", facts)
+
+
+def _captions(pool: Pool, indices: np.ndarray, which: np.ndarray, rng: Random, plain: bool) -> list[str]:
+    rows: list[dict[str, Any]] = [pool.rows[i][j] for i, j in zip(indices, which, strict=True)]
+    return [compose_caption(row, rng, plain)[0] for row in rows]
+
+
+def _frozen(model: Any, device: torch.device) -> Any:
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,64 @@
+"""Stages `library` and `library-index`: the shipped reference library, drawn and then embedded.
+
+Its pictures come from streams of their own (`library/train`, `library/eval`), so none of them is ever a training picture
+of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ragdemo.library.index import open_index
+from ragdemo.library.store import LIBRARY_FILE, Library, NewImage, open_library, write_library
+from ragdemo.library.vectors import SHIPPED_FOLDER
+from ragdemo.models.encoder import LOCAL, load_encoder
+from ragdemo.pocket.sampling import species_sample
+from ragdemo.pocket.species import Species, roster
+from ragdemo.pocket.train.loop import Context
+
+SPLITS = ("train", "eval")
+PER_SPLIT = 6
+QUALITY = 78
+"""WebP quality: all pictures together stay below 7 MB."""
+
+
+def train_library(context: Context) -> None:
+    """Draw the library `assets/pocket/library`; one that is there already is kept."""
+    folder = context.assets / "library"
+    if not (folder / LIBRARY_FILE).exists():
+        draw_library(folder, roster())
+
+
+def train_library_index(context: Context) -> None:
+    """Embed the library with the shipped encoder; the vectors lie in its folder `index`."""
+    library = open_library(context.assets / "library")
+    encoder = load_encoder(f"{LOCAL}{context.assets / 'encoder'}", str(context.device))
+    index = open_index(library, encoder, library.folder / SHIPPED_FOLDER)
+    print(f"library-index {len(index)} vectors of {index.matrix.shape[1]} dimensions", flush=True)
+
+
+def draw_library(folder: Path, species: tuple[Species, ...], per_split: int = PER_SPLIT) -> Library:
+    """Write `per_split` captioned pictures of each species and split as a library."""
+    return write_library(folder, "pocket", _images(species, per_split), quality=QUALITY)
+
+
+def library_stream(split: str) -> str:
+    """The stream that the pictures of a split are drawn from."""
+    return f"library/{split}"
+
+
+def _images(species: tuple[Species, ...], per_split: int) -> Iterator[NewImage]:
+    for one in species:
+        for split in SPLITS:
+            for index in range(per_split):
+                sample = species_sample(one, library_stream(split), index)
+                extra = {
+                    "split": split,
+                    "species": one.name,
+                    "kind": one.look.kind,
+                    "tier": one.tier,
+                    "scene": sample.picture.scene,
+                }
+                image_id = f"{one.name.replace(' ', '-')}-{split}-{index}"
+                yield NewImage(image_id, sample.caption, sample.image(), extra)

@@ -1,0 +1,64 @@
+"""How a picture can be made again: a JSON record that travels inside the PNG."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ragdemo.types import Request, UserError
+
+PNG_KEY = "ragdemo.recipe"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determined a picture.
+
+    `references` are the library ids used, in order; `versions` maps package to version; `library_fingerprint` is the
+    hash of the library's content and of the encoder that embedded it.
+    """
+
+    request: Request
+    references: tuple[str, ...]
+    library_fingerprint: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON-ready values; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recipe:
+        """A recipe from `to_json`'s values."""
+        return cls(
+            request=Request.from_json(data["request"]),
+            references=tuple(data["references"]),
+            library_fingerprint=data["library_fingerprint"],
+            versions=dict(data["versions"]),
+        )
+
+
+def save_png(image: Image.Image, recipe: Recipe, path: Path) -> None:
+    """Write `image` as a PNG that carries `recipe`."""
+    info = PngInfo()
+    info.add_itxt(PNG_KEY, json.dumps(recipe.to_json(), ensure_ascii=False))
+    image.save(path, format="PNG", pnginfo=info)
+
+
+def read_png(path: Path) -> Recipe:
+    """The recipe in a PNG; raises `UserError` where the file is no PNG or carries none."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            text = image.info.get(PNG_KEY)
+        if text is None:
+            raise UserError(f"{path} carries no recipe; choose a PNG that this demo has saved.")
+        return Recipe.from_json(json.loads(text))
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a readable picture of this demo ({error}); choose another file.") from error

@@ -1,0 +1,1 @@
+"""The page: it knows events and pictures, never a model library."""

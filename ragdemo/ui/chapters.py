@@ -1,0 +1,184 @@
+"""The four chapters of a run as HTML: pure functions of the story, so that they can be read in a test."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from ragdemo.types import Reference
+from ragdemo.ui.cards import evidence_cards, skeleton_cards
+from ragdemo.ui.markup import duration, escape, marked, picture
+from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, chapter_state
+
+_TITLES: dict[Chapter, str] = {
+    "draft": "The draft",
+    "missing": "What is missing",
+    "evidence": "The evidence",
+    "after": "Before and after",
+}
+_PREVIEWS: dict[Chapter, str] = {
+    "draft": "The generator draws the prompt from memory, with no help.",
+    "missing": "A vision-language model looks at the draft and names what does not match the prompt.",
+    "evidence": "Pictures of the missing thing are looked up in a library of references.",
+    "after": "The same prompt and seed once more, now with those pictures to look at.",
+}
+_DOINGS: dict[Chapter, str] = {
+    "draft": "Drawing the draft",
+    "missing": "Asking what is missing",
+    "evidence": "Searching the library",
+    "after": "Drawing again with the references",
+}
+_HALTED = "Stopped before this."
+
+
+def draft(story: Story) -> str:
+    """Chapter 1: the generator's own picture, or how far it is."""
+    if story.draft is None:
+        return _chapter(story, "draft", "", f'<div class="frame void">{_waiting(story, "draft")}</div>')
+    image = picture(story.draft.image, f"Draft: {_prompt(story)}")
+    aside = duration(story.draft.seconds)
+    return _chapter(story, "draft", aside, f'<div class="frame">{image}</div>')
+
+
+def missing(story: Story) -> str:
+    """Chapter 2: the prompt with its missing spans marked, and the critic's own words."""
+    lines = []
+    if story.verdict is not None or story.missing is not None:
+        concepts = story.missing.concepts if story.missing is not None else ()
+        lines.append(f'<p class="prompt-line" dir="auto">{marked(_prompt(story), concepts)}</p>')
+    if story.approved:
+        lines.append('<p class="plain">Nothing: the critic finds everything that the prompt asks for.</p>')
+    lines += _critic_words(story) + _queries(story)
+    if chapter_state(story, "missing") != "done":
+        lines.append(_waiting(story, "missing"))
+    return _chapter(story, "missing", _critic_aside(story), "".join(lines))
+
+
+def evidence(story: Story) -> str:
+    """Chapter 3: a card for each reference found."""
+    if story.references is not None:
+        found = story.references
+        aside = f"{found.library_size:,} images searched · {duration(found.seconds)}"
+        body = evidence_cards(found.used, found.others)
+        return _chapter(story, "evidence", aside, body or _plain("The library holds nothing like it."))
+    if story.approved:
+        return _chapter(story, "evidence", "", _plain("Not needed, so nothing was searched."))
+    cards = skeleton_cards() if chapter_state(story, "evidence") == "active" else ""
+    return _chapter(story, "evidence", "", cards + _waiting(story, "evidence"))
+
+
+def after(story: Story) -> str:
+    """The head of chapter 4; slider and downloads below it are components of their own."""
+    if story.result is None:
+        return _chapter(story, "after", "", _waiting(story, "after"))
+    if story.approved:
+        return _chapter(story, "after", "", _plain("The draft stays as it is: it already shows the prompt."))
+    seed = story.request.seed if story.request is not None else story.result.recipe.request.seed
+    aside = f"same seed {seed} · {duration(story.result.seconds)}"
+    if story.approved:
+        return _chapter(
+            story, "after", aside, _plain("The draft stays as it is: it already shows the prompt.")
+        )
+    return _chapter(story, "after", aside, "")
+
+
+def pair(story: Story) -> str:
+    """Draft and result side by side, for eyes and keyboards that have no use for a slider."""
+    if story.draft is None or story.result is None:
+        return ""
+    names = _used_names(story.references.used if story.references is not None else ())
+    words = ""
+    if story.result_verdict is not None:
+        words = _quote(story.result_verdict.reply, "critic on the new picture")
+    return (
+        f'<div class="pair">{_figure(story.draft.image, "draft", f"Draft: {_prompt(story)}")}'
+        f"{_figure(story.result.image, 'with references', f'With references: {_prompt(story)}')}</div>"
+        f"{names}{words}"
+    )
+
+
+def announcement(story: Story) -> str:
+    """One line on the run as a whole, read out by screen readers as it changes."""
+    if story.phase is Phase.FAILED:
+        return f'<p class="announce failed" role="alert">{escape(story.message)}</p>'
+    active = next((name for name in CHAPTERS if chapter_state(story, name) == "active"), None)
+    text = {
+        Phase.IDLE: "",
+        Phase.RUNNING: story.message or (f"{_DOINGS[active]} …" if active else "Finishing …"),
+        Phase.STOPPED: "Stopped.",
+        Phase.DONE: "Done.",
+    }[story.phase]
+    return f'<p class="announce" role="status">{text}</p>'
+
+
+def _chapter(story: Story, name: Chapter, aside: str, body: str) -> str:
+    note = f'<span class="aside">{escape(aside)}</span>' if aside else ""
+    return (
+        f'<section class="chapter {name} is-{chapter_state(story, name)}" aria-labelledby="title-{name}">'
+        f'<span class="badge" aria-hidden="true">{CHAPTERS.index(name) + 1}</span>'
+        f'<h2 id="title-{name}">{_TITLES[name]}{note}</h2>{body}</section>'
+    )
+
+
+def _waiting(story: Story, name: Chapter) -> str:
+    state = chapter_state(story, name)
+    if state == "active":
+        return _progress(story, name)
+    return _plain(_HALTED if state == "halted" else _PREVIEWS[name])
+
+
+def _progress(story: Story, name: Chapter) -> str:
+    progress = story.progress
+    if progress is None or progress.total < 1:
+        return f'<p class="progress"><span class="meter busy"><i></i></span>{_DOINGS[name]} …</p>'
+    share = 100 * progress.step / progress.total
+    return (
+        f'<p class="progress"><span class="meter" role="progressbar" aria-label="{_DOINGS[name]}" '
+        f'aria-valuemin="0" aria-valuemax="{progress.total}" aria-valuenow="{progress.step}">'
+        f'<i style="width:{share:.0f}%"></i></span>{_DOINGS[name]} · {progress.step} of {progress.total}</p>'
+    )
+
+
+def _critic_words(story: Story) -> list[str]:
+    words = []
+    if story.verdict is not None:
+        words.append(_quote(story.verdict.reply, "asked whether the picture shows the prompt"))
+    if story.missing is not None:
+        words.append(_quote(story.missing.reply, "asked what is missing"))
+        if not story.missing.understood:
+            words.append(_plain(f"That could not be read as a list, after {story.missing.tries} tries."))
+    return words
+
+
+def _queries(story: Story) -> list[str]:
+    if story.captions is None:
+        return []
+    captions = " · ".join(f'<em dir="auto">{escape(caption)}</em>' for caption in story.captions.captions)
+    return [f'<p class="queries">Looked up as {captions}</p>'] if captions else []
+
+
+def _critic_aside(story: Story) -> str:
+    seconds = [event.seconds for event in (story.verdict, story.missing, story.captions) if event is not None]
+    return f"critic, {duration(sum(seconds))}" if seconds else ""
+
+
+def _used_names(used: tuple[Reference, ...]) -> str:
+    if not used:
+        return ""
+    captions = " · ".join(f'<em dir="auto">{escape(reference.caption)}</em>' for reference in used)
+    return f'<p class="queries">Drawn while looking at {captions}</p>'
+
+
+def _quote(text: str, asked: str) -> str:
+    return f'<blockquote dir="auto" title="{asked}">“{escape(text.strip())}”</blockquote>'
+
+
+def _figure(image: Image.Image, caption: str, alt: str) -> str:
+    return f"<figure>{picture(image, alt)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _plain(text: str) -> str:
+    return f'<p class="plain">{escape(text)}</p>'
+
+
+def _prompt(story: Story) -> str:
+    return story.request.prompt if story.request is not None else ""

@@ -1,0 +1,61 @@
+"""The whole page: a header with the models' state, and one tab per view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ragdemo.backend.base import Backend, Status
+from ragdemo.methods import MethodSpec
+from ragdemo.ui.components import html
+from ragdemo.ui.explore import Explore
+from ragdemo.ui.library_tab import LibraryTab
+from ragdemo.ui.markup import escape
+from ragdemo.ui.vocabulary import Vocabulary
+
+TITLE = "Seen, missed, found"
+SUBTITLE = "what retrieval does to an image generator"
+_POLL_SECONDS = 1.0
+_RETRY_SECONDS = 5.0  # a failed load is tried again by the next run
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def build_page(
+    backend: Backend,
+    methods: Sequence[MethodSpec],
+    vocabulary: Vocabulary,
+    on_visit: Callable[[], None] = lambda: None,
+) -> gr.Blocks:
+    """The page as Blocks, ready for `launch(**launch_options())`; `on_visit` is called on every page load."""
+    with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
+        with gr.Row(elem_id="masthead"):
+            html(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="title")
+            pill = html(status_pill(backend.status()), elem_id="pill")
+        with gr.Tabs(elem_id="views"):
+            with gr.Tab("Explore"):
+                Explore(backend, methods, vocabulary)
+            with gr.Tab("Library"):
+                library = LibraryTab(backend, vocabulary.kinds)
+        timer = gr.Timer(_POLL_SECONDS)
+
+        def poll() -> tuple[str, gr.Timer]:
+            status = backend.status()
+            seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
+            return status_pill(status), gr.Timer(seconds, active=status.state != "ready")
+
+        def open_page() -> tuple[Any, ...]:
+            on_visit()
+            return poll()
+
+        timer.tick(poll, None, [pill, timer], **_QUIET)
+        page.load(open_page, None, [pill, timer], **_QUIET)
+        page.load(library.show_first, None, library.outputs, **_QUIET)
+    return page.queue(max_size=64)
+
+
+def status_pill(status: Status) -> str:
+    """The models' state as a dot and a phrase; a failure is the whole sentence."""
+    text = f"{status.message} · ready" if status.state == "ready" else status.message
+    return f'<p class="pill {status.state}" role="status"><i aria-hidden="true"></i>{escape(text)}</p>'

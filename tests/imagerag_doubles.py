@@ -1,0 +1,119 @@
+"""A scripted critic, a painter that shows what it was given, and a library of coloured squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from ragdemo.library.search import Hit
+from ragdemo.methods.base import Toolbox
+from ragdemo.models.interfaces import Step
+from ragdemo.profiles import POCKET
+from ragdemo.types import UserError
+
+CAPTIONS = {
+    "quixel-1": "a quixel butterfly",
+    "quixel-2": "a quixel butterfly at night",
+    "quixel-3": "a quixel butterfly by the sea",
+    "zandor-1": "a zandor car",
+    "zandor-2": "a zandor car in the city",
+}
+
+
+@dataclass
+class ScriptedCritic:
+    """Answers each question with the next line of its script; the last answer to a kind of question repeats."""
+
+    match: list[str] = field(default_factory=lambda: ["no: an orange butterfly"])
+    missing: list[str] = field(default_factory=lambda: ["quixel butterfly"])
+    captions: list[str] = field(default_factory=lambda: ["a quixel butterfly"])
+    needed: list[str] = field(default_factory=lambda: ["quixel butterfly"])
+    rephrase: list[str] = field(default_factory=lambda: ["an orange butterfly in the snow"])
+    asked: list[tuple[str, Image.Image | None, float, int]] = field(default_factory=list)
+
+    def ask(
+        self, question: str, image: Image.Image | None, *, temperature: float = 0.0, seed: int = 0
+    ) -> str:
+        self.asked.append((question, image, temperature, seed))
+        starts = {
+            "Does": "match",
+            "What": "missing",
+            "Write": "captions",
+            "Which": "needed",
+            "Rewrite": "rephrase",
+        }
+        script = getattr(self, starts[question.split()[0]])
+        return script.pop(0) if len(script) > 1 else script[0]
+
+    def questions(self, word: str) -> list[tuple[str, Image.Image | None, float, int]]:
+        """What was asked in questions that start with `word`."""
+        return [asked for asked in self.asked if asked[0].startswith(word)]
+
+
+@dataclass
+class Painter:
+    """Draws a flat image whose colour depends on everything that it is given."""
+
+    drawn: list[dict] = field(default_factory=list)
+    closed: int = 0
+
+    def draw(
+        self, prompt: str, seed: int, *, references: Sequence[Image.Image] = (), **options: float | None
+    ) -> Iterator[Step | Image.Image]:
+        self.drawn.append({"prompt": prompt, "seed": seed, "references": list(references), **options})
+        try:
+            yield Step(1, 2)
+            yield Step(2, 2)
+            yield Image.new("RGB", (8, 8), (len(self.drawn) * 20, len(references) * 40, seed % 256))
+        finally:
+            self.closed += 1
+
+
+class Squares:
+    """A library and its searcher in one: an image scores by the share of the query's words in its caption."""
+
+    def __len__(self) -> int:
+        return len(CAPTIONS)
+
+    def caption(self, image_id: str) -> str:
+        if image_id not in CAPTIONS:
+            raise UserError(f"The library has no image {image_id!r}; choose one that it lists.")
+        return CAPTIONS[image_id]
+
+    def image(self, image_id: str) -> Image.Image:
+        return Image.new("RGB", (4, 4), (list(CAPTIONS).index(image_id) * 50, 0, 0))
+
+    def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
+        return [self._score(query, image_id) for image_id in image_ids]
+
+    def search_text(
+        self,
+        query: str,
+        k: int,
+        split: str | None = None,
+        exclude_ids: Iterable[str] = (),
+        hybrid: bool | None = None,
+    ) -> list[Hit]:
+        allowed = [image_id for image_id in CAPTIONS if image_id not in set(exclude_ids)]
+        ranked = sorted(allowed, key=lambda image_id: -self._score(query, image_id))
+        return [Hit(image_id, CAPTIONS[image_id], self._score(query, image_id)) for image_id in ranked[:k]]
+
+    def _score(self, query: str, image_id: str) -> float:
+        asked, caption = set(query.split()), self.caption(image_id).split()
+        return len(asked & set(caption)) / max(len(asked), len(caption))
+
+
+def toolbox(critic: ScriptedCritic | None = None, painter: Painter | None = None) -> Toolbox:
+    """A toolbox of these doubles."""
+    squares = Squares()
+    return Toolbox(
+        generator=painter or Painter(),
+        critic=critic or ScriptedCritic(),
+        searcher=squares,
+        library=squares,
+        library_fingerprint="squares-1",
+        profile=POCKET,
+        versions={"ragdemo": "test"},
+    )

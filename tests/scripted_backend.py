@@ -1,0 +1,139 @@
+"""A backend that tells real events with pictures of the drawn world, for tests of the page alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+from typing import Literal
+
+from PIL import Image
+
+from ragdemo import events
+from ragdemo.backend.base import BackendError, LibraryItem, LibraryPage, Status
+from ragdemo.methods import METHODS as REGISTRY
+from ragdemo.pocket.sampling import compose, species_sample
+from ragdemo.pocket.species import by_name, of_tier
+from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.recipe import Recipe
+from ragdemo.types import Reference, Request, UserError
+from ragdemo.ui.vocabulary import Vocabulary
+
+LIBRARY_SIZE = 3120
+STEPS = 4
+
+
+METHODS = tuple(REGISTRY.values())
+
+
+@dataclass
+class ScriptedBackend:
+    """Tells the flow of ImageRAG in a second; `running` counts the runs that hold the engine now.
+
+    The words of a prompt steer it: "robot" is approved by the critic, "forever" draws until it is stopped, "crash"
+    breaks with an error that nobody foresaw, "memory" with one that the engine explains.
+    """
+
+    pause: float = 0.05
+    running: int = 0
+    requests: list[Request] = field(default_factory=list)
+    state: Literal["loading", "ready", "failed"] = "ready"
+
+    def status(self) -> Status:
+        """As the test sets it."""
+        return Status(
+            self.state, "pocket models" if self.state == "ready" else f"pocket models: {self.state}"
+        )
+
+    def warm_up(self) -> None:
+        """Nothing to load."""
+
+    def run(self, request: Request, replay: Sequence[events.Event] = ()) -> Iterator[events.Event]:
+        """The events of one run."""
+        self.requests.append(request)
+        self.running += 1
+        try:
+            yield from self._tell(request)
+        finally:
+            self.running -= 1
+
+    def search(self, query: str | Image.Image, k: int, hybrid: bool | None = None) -> list[Reference]:
+        """Pictures of the rare species, with falling scores."""
+        if query == "damaged":
+            raise UserError("The library's index is damaged; build it again with `python -m ragdemo train`.")
+        return _references(query if isinstance(query, str) else "picture", k)
+
+    def browse(self, kind: str | None, offset: int, limit: int) -> LibraryPage:
+        """All rare species twice, in order."""
+        names = [s.name for s in of_tier("rare") if kind in (None, s.look.kind)] * 2
+        shown = names[offset : offset + limit]
+        items = [
+            LibraryItem(f"lib/{name}/{i}", f"a {name}", _render(name, i)) for i, name in enumerate(shown)
+        ]
+        return LibraryPage(tuple(items), len(names))
+
+    def _tell(self, request: Request) -> Iterator[events.Event]:
+        if "crash" in request.prompt:
+            raise RuntimeError("the engine is scripted to break")
+        if "memory" in request.prompt:
+            raise BackendError("The models stopped (out of memory); run it again.")
+        total = 10**9 if "forever" in request.prompt else STEPS
+        yield from self._steps("draft", total)
+        name = next((name for name in by_name() if name in request.prompt), "quixel butterfly")
+        draft = _scene(_neighbour(name), request)
+        yield events.Draft(draft, 1.2)
+        time.sleep(self.pause)
+        if "robot" in request.prompt:
+            yield events.Verdict(True, "Yes, the image matches the prompt.", 0.2)
+            yield events.Result(draft, _recipe(request, ()), 0.0)
+            return
+        yield events.Verdict(False, "No, the image does not match the prompt.", 0.2)
+        yield events.MissingConcepts((name,), f"Missing: {name} <b>{{{{1}}}}</b>", 0.1)
+        time.sleep(self.pause)
+        yield events.RetrievalCaptions((name,), (f"a photo of a {name}",), f"a photo of a {name}", 0.1)
+        time.sleep(self.pause)
+        found = _references(name, 4)
+        yield events.References(tuple(found[:1]), tuple(found[1:]), LIBRARY_SIZE, 0.009)
+        yield from self._steps("generation", STEPS)
+        yield events.Result(_scene(name, request), _recipe(request, (found[0].id,)), 1.3)
+
+    def _steps(self, stage: str, total: int) -> Iterator[events.Event]:
+        for step in range(1, total + 1):
+            time.sleep(self.pause)
+            yield events.Progress(stage, step, total)
+
+
+def pocket_vocabulary() -> Vocabulary:
+    """The real world's names."""
+    return Vocabulary.from_lists(vocabulary())
+
+
+def _recipe(request: Request, references: tuple[str, ...]) -> Recipe:
+    return Recipe(request, references, "0" * 16, {"ragdemo": "test"})
+
+
+def _references(text: str, k: int) -> list[Reference]:
+    rare = [species.name for species in of_tier("rare")]
+    names = [name for name in rare if name in text] * 2
+    names += [name for name in rare if name.split()[-1] in text and name not in names]
+    names = (names + rare)[:k]
+    return [
+        Reference(f"lib/{name}/{i}", f"a {name}", 0.41 - 0.03 * i, text, _render(name, i))
+        for i, name in enumerate(names)
+    ]
+
+
+def _neighbour(name: str) -> str:
+    return next(s.name for s in of_tier("common") if s.look.kind == by_name()[name].look.kind)
+
+
+def _scene(name: str, request: Request) -> Image.Image:
+    scene = next((scene for scene in vocabulary()["scenes"] if scene in request.prompt), "meadow")
+    return compose([by_name()[name].look], scene, Random(request.seed)).render()
+
+
+@cache
+def _render(name: str, index: int) -> Image.Image:
+    return species_sample(by_name()[name], "scripted", index).image()

@@ -1,0 +1,134 @@
+"""The command line: outputs, and one sentence for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import CAPTIONS, build_assets
+
+from ragdemo.cli import main, parse_settings
+from ragdemo.recipe import read_png
+from ragdemo.types import UserError
+
+PROMPT = "a quixel butterfly in the snow"
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_assets(tmp_path_factory.mktemp("assets"))
+
+
+def command(*arguments: str, assets: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m ragdemo` as a person runs it, on an assets folder."""
+    environment = os.environ | {"RAGDEMO_ASSETS": str(assets)}
+    line = [sys.executable, "-m", "ragdemo", *arguments]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_run_writes_its_files_and_repeats_its_pixels(assets: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / "a", tmp_path / "b"]
+    for out in outs:
+        done = command("run", PROMPT, "--seed", "5", "--set", "steps=2", "--out", str(out), assets=assets)
+        assert (done.returncode, done.stdout) == (0, f"{out / 'augmented.png'}\n"), done.stderr
+        assert "draft 2/2" in done.stderr
+    for name in ("base.png", "augmented.png"):
+        assert outs[0].joinpath(name).read_bytes() == outs[1].joinpath(name).read_bytes()
+    recipe = read_png(outs[0] / "augmented.png")
+    assert (recipe.request.seed, recipe.request.settings) == (5, {"steps": 2})
+    lines = [json.loads(line) for line in (outs[0] / "events.jsonl").read_text().splitlines()]
+    assert {"Draft", "Verdict", "References", "Result"} <= {line["event"] for line in lines}
+
+
+@pytest.mark.slow
+def test_search_by_words_and_by_picture(assets: Path) -> None:
+    by_words = command("search", "a red car", "--k", "2", "--json", assets=assets)
+    rows = json.loads(by_words.stdout)
+    assert len(rows) == 2
+    assert {row["caption"] for row in rows} <= set(CAPTIONS)
+    picture = next((assets / "pocket" / "library" / "images").iterdir())
+    by_picture = command("search", str(picture), "--k", "1", "--json", assets=assets)
+    assert json.loads(by_picture.stdout)[0]["id"] == picture.stem
+
+
+def test_a_damaged_checkpoint_is_named_without_traceback(assets: Path, tmp_path: Path) -> None:
+    shutil.copytree(assets, tmp_path / "assets")
+    weights = tmp_path / "assets" / "pocket" / "critic" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    done = command("run", PROMPT, "--out", str(tmp_path / "out"), assets=tmp_path / "assets")
+    assert done.returncode == 2
+    assert "critic" in done.stderr
+    assert "damaged" in done.stderr
+    assert "python -m ragdemo train critic" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+BAD = {
+    "empty prompt": (["run", "  ", "--out", "x"], "empty"),
+    "long prompt": (["run", "x" * 5000, "--out", "x"], "5,000"),
+    "NUL": (["run", "a\0b", "--out", "x"], "control character"),
+    "method": (["run", "a fox", "--method", "nope", "--out", "x"], "'nope'"),
+    "profile": (["run", "a fox", "--profile", "nope", "--out", "x"], "'nope'"),
+    "seed no number": (["run", "a fox", "--seed", "three", "--out", "x"], "'three'"),
+    "seed too large": (["run", "a fox", "--seed", "4294967296", "--out", "x"], "4294967296"),
+    "seed too small": (["run", "a fox", "--seed", "-1", "--out", "x"], "-1"),
+    "setting": (["run", "a fox", "--set", "tempo=3", "--out", "x"], "'tempo'"),
+    "setting form": (["run", "a fox", "--set", "tempo", "--out", "x"], "key=value"),
+    "setting value": (["run", "a fox", "--set", "max_rounds=9", "--out", "x"], "from 1 to 5"),
+    "own image": (["run", "a fox", "--own", "gone.png", "--out", "x"], "gone.png"),
+    "unwritable": (["run", "a fox", "--out", "/dev/null/x"], "/dev/null/x"),
+    "no out": (["run", "a fox"], "--out"),
+    "no command": ([], "COMMAND"),
+    "unknown command": (["rum"], "'rum'"),
+    "k": (["search", "a fox", "--k", "0"], "'0'"),
+    "long search": (["search", "x" * 5000], "5,000"),
+    "library": (["search", "a fox", "--library", "/nowhere"], "/nowhere"),
+    "bench method": (["bench", "--method", "nope", "--out", "x.json"], "'nope'"),
+    "count": (["world", "new-species", "--name", "wug", "--count", "-3", "--out", "x"], "'-3'"),
+    "steps": (["train", "--steps", "many"], "'many'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("ragdemo: ")
+    assert output.err.rstrip().endswith(".")
+    assert named in output.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_vocabulary_lists_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocabulary", "--json"]) == 0
+    lists = json.loads(capsys.readouterr().out)
+    assert set(lists) == {"kinds", "scenes", "common", "rare", "novel"}
+
+
+def test_settings_are_json_where_they_can_be() -> None:
+    pairs = ["mode=generation", "steps=3", "guidance_scale=2.5", "hybrid=true", "similarity_threshold=null"]
+    assert parse_settings(pairs) == {
+        "mode": "generation",
+        "steps": 3,
+        "guidance_scale": 2.5,
+        "hybrid": True,
+        "similarity_threshold": None,
+    }
+    with pytest.raises(UserError, match="key=value"):
+        parse_settings(["=3"])

@@ -1,0 +1,124 @@
+"""The diffusers adapter on random-weight checkpoints of the real classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from tiny_models import build_profile
+
+from ragdemo.models.diffusion import DiffusersGenerator, load_generator
+from ragdemo.models.interfaces import Step
+from ragdemo.profiles import Profile
+from ragdemo.types import UserError
+
+RED, BLUE = Image.new("RGB", (90, 60), "red"), Image.new("RGB", (64, 64), "blue")
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return build_profile(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def generator(profile: Profile) -> DiffusersGenerator:
+    return load_generator(profile, "cpu")
+
+
+def draw(generator: DiffusersGenerator, seed: int = 1, **arguments: object) -> np.ndarray:
+    *_, image = generator.draw("a fox", seed, **arguments)
+    return np.asarray(image)
+
+
+def reference_drawing(profile: Profile, references: list[Image.Image] | None = None) -> np.ndarray:
+    """What plain diffusers draws, called as its own documentation does."""
+    pipe = DiffusionPipeline.from_pretrained(profile.diffusion, dtype=torch.float32)
+    arguments = {}
+    if references:
+        pipe.load_ip_adapter(profile.ip_adapter, subfolder="models", weight_name=profile.ip_adapter_weights)
+        arguments = {"ip_adapter_image": [references]}
+    pipe.unet.to(memory_format=torch.channels_last)
+    pipe.vae.to(memory_format=torch.channels_last)
+    seeded = torch.Generator().manual_seed(1)
+    drawn = pipe("a fox", num_inference_steps=3, guidance_scale=3.0, generator=seeded, **arguments)
+    return np.asarray(drawn.images[0])
+
+
+def test_steps_come_before_the_image(generator: DiffusersGenerator) -> None:
+    *steps, image = generator.draw("a fox", 1, steps=4)
+    assert steps == [Step(index, 4) for index in (1, 2, 3, 4)]
+    assert image.size == (128, 128)
+
+
+def test_same_seed_same_pixels_whatever_came_between(generator: DiffusersGenerator) -> None:
+    first = draw(generator, references=[RED])
+    other = draw(generator, seed=2, references=[BLUE])
+    assert np.array_equal(first, draw(generator, references=[RED]))
+    assert not np.array_equal(first, other)
+
+
+def test_plain_drawing_equals_the_pipeline_without_the_adapter(
+    generator: DiffusersGenerator, profile: Profile
+) -> None:
+    draw(generator, references=[RED])
+    assert np.array_equal(draw(generator), reference_drawing(profile))
+
+
+def test_drawing_with_references_equals_the_pipeline_as_its_users_call_it(
+    generator: DiffusersGenerator, profile: Profile
+) -> None:
+    draw(generator, references=[BLUE])
+    assert np.array_equal(draw(generator, references=[RED, BLUE]), reference_drawing(profile, [RED, BLUE]))
+
+
+def test_several_references_of_any_size_and_their_scale_count(generator: DiffusersGenerator) -> None:
+    plain, one, two = (
+        draw(generator),
+        draw(generator, references=[RED]),
+        draw(generator, references=[RED, BLUE]),
+    )
+    assert not np.array_equal(plain, one)
+    assert not np.array_equal(one, two)
+    assert np.array_equal(plain, draw(generator, references=[RED], reference_scale=0.0))
+
+
+def test_closing_stops_at_the_next_step(generator: DiffusersGenerator) -> None:
+    calls = []
+    hook = generator._pipe.unet.register_forward_hook(lambda *_: calls.append(1))
+    stream = generator.draw("a fox", 1, steps=900)
+    assert next(stream) == Step(1, 900)
+    stream.close()
+    hook.remove()
+    assert len(calls) < 450
+    before = threading.active_count()
+    draw(generator)
+    assert threading.active_count() == before
+
+
+def test_errors_reach_the_consumer(generator: DiffusersGenerator) -> None:
+    with pytest.raises(ValueError, match="steps"):
+        list(generator.draw("a fox", 1, steps=100_000))
+
+
+def test_missing_and_damaged_folders_are_named_with_the_remedy(profile: Profile, tmp_path: Path) -> None:
+    missing = dataclasses.replace(profile, name="pocket", diffusion=str(tmp_path / "nowhere"))
+    with pytest.raises(
+        UserError, match="nowhere is missing; rebuild it with `python -m ragdemo train diffusion`"
+    ):
+        load_generator(missing, "cpu")
+    folder = Path(build_profile(tmp_path / "copy").diffusion)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        load_generator(dataclasses.replace(profile, diffusion=str(folder)), "cpu")
+
+
+def test_unknown_device_is_named(profile: Profile) -> None:
+    with pytest.raises(UserError, match="'tpu-ish'"):
+        load_generator(profile, "tpu-ish")

@@ -1,0 +1,185 @@
+"""The page's pure parts: vocabulary, markup, the story and its chapters, result files."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from ragdemo import events
+from ragdemo.recipe import Recipe, read_png
+from ragdemo.types import Reference, Request
+from ragdemo.ui import chapters, prompt_help
+from ragdemo.ui.controls import ControlPanel
+from ragdemo.ui.markup import escape, mark_spans, marked
+from ragdemo.ui.pictures import PictureFolder
+from ragdemo.ui.story import Phase, Story, begin, chapter_state, fail, finish, reduce, stop
+from ragdemo.ui.vocabulary import Vocabulary
+
+IMAGE = Image.new("RGB", (128, 128), "orange")
+REQUEST = Request("a quixel butterfly in the snow", seed=7)
+RECIPE = Recipe(REQUEST, ("lib/1",), "f" * 16, {"ragdemo": "test"})
+ATTACK = "<script>alert(1)</script> {{7*7}} ${7*7} @children"
+DRAFT = events.Draft(IMAGE, 1.2)
+NO = events.Verdict(False, "No.", 0.1)
+MISSING = events.MissingConcepts(("quixel butterfly",), "Missing: quixel butterfly", 0.1)
+CAPTIONS = events.RetrievalCaptions(("quixel butterfly",), ("a photo of a quixel butterfly",), "a photo", 0.1)
+USED = Reference("lib/1", "a quixel butterfly", 0.41, "quixel butterfly", IMAGE)
+OTHER = Reference("lib/2", "a velmor butterfly", 0.31, "quixel butterfly", IMAGE, keyword_score=2.5)
+FOUND = events.References((USED,), (OTHER,), 3120, 0.009)
+RESULT = events.Result(IMAGE, RECIPE, 1.3)
+WORLD = Vocabulary(
+    kinds=("butterfly", "fish"),
+    scenes=("snow", "night"),
+    common=("monarch butterfly",),
+    rare=("quixel butterfly", "velmor butterfly", "dunis fish"),
+)
+
+
+def told(*happened: events.Event) -> Story:
+    """A running story after these events."""
+    story = begin(REQUEST)
+    for event in happened:
+        story = reduce(story, event)
+    return story
+
+
+def states(story: Story) -> tuple[str, ...]:
+    """The states of the four chapters."""
+    return tuple(chapter_state(story, name) for name in ("draft", "missing", "evidence", "after"))
+
+
+def test_page_imports_no_model_library() -> None:
+    code = (
+        "import sys, ragdemo.ui.page, ragdemo.ui.theme;"
+        "print([m for m in ('torch', 'diffusers', 'transformers', 'faiss', 'open_clip') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_unknown_words_are_named_once_and_plurals_are_known() -> None:
+    assert WORLD.unknown_words("two Quixel butterflies and a zebra, a zebra in the snow") == ("zebra",)
+    assert Vocabulary().unknown_words("a zebra") == ()
+
+
+def test_examples_are_valid_prompts_of_different_kinds() -> None:
+    assert WORLD.examples(3) == ("a quixel butterfly in the snow", "a dunis fish in the night")
+    assert WORLD.unknown_words(WORLD.surprise(random.Random(3))) == ()
+
+
+def test_hint_escapes_what_was_typed() -> None:
+    assert "<script" not in prompt_help.unknown_words(WORLD, ATTACK)
+    assert "alert" in prompt_help.unknown_words(WORLD, ATTACK)
+
+
+def test_escape_leaves_nothing_that_html_or_a_template_would_read() -> None:
+    assert not set(escape(ATTACK)) & set("<>{}$@`\"'")
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "hits"),
+    [
+        ("a Quixel  butterfly", ["quixel butterfly"], ["Quixel  butterfly"]),
+        ("a quixel and a butterfly", ["the quixel butterfly"], ["quixel", "butterfly"]),
+        ("a car", ["scar", "(", ""], []),
+        ("a red car, a red robot", ["red"], ["red", "red"]),
+    ],
+)
+def test_mark_spans_marks_whole_words_and_keeps_the_text(
+    text: str, spans: list[str], hits: list[str]
+) -> None:
+    pieces = mark_spans(text, spans)
+    assert [piece for piece, hit in pieces if hit] == hits
+    assert "".join(piece for piece, _ in pieces) == text
+
+
+def test_marked_escapes_inside_and_outside_of_marks() -> None:
+    assert marked("<b> quixel", ["quixel"]) == "&lt;b&gt; <mark>quixel</mark>"
+
+
+def test_chapters_open_one_after_another() -> None:
+    assert states(Story()) == ("waiting",) * 4
+    assert states(told()) == ("active", "waiting", "waiting", "waiting")
+    assert states(told(DRAFT)) == ("done", "active", "waiting", "waiting")
+    assert states(told(DRAFT, NO, MISSING)) == ("done", "active", "waiting", "waiting")
+    assert states(told(DRAFT, NO, MISSING, CAPTIONS)) == ("done", "done", "active", "waiting")
+    assert states(told(DRAFT, NO, MISSING, CAPTIONS, FOUND)) == ("done", "done", "done", "active")
+    assert states(finish(told(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT))) == ("done",) * 4
+
+
+def test_an_approved_draft_skips_the_evidence_and_says_so() -> None:
+    story = told(DRAFT, events.Verdict(True, "Yes.", 0.1))
+    assert states(story) == ("done", "done", "skipped", "active")
+    assert "Nothing: the critic finds everything" in chapters.missing(story)
+    assert "nothing was searched" in chapters.evidence(story)
+    assert "stays as it is" in chapters.after(finish(reduce(story, RESULT)))
+
+
+def test_a_stopped_run_halts_where_it_was_and_a_finished_one_cannot_be_stopped() -> None:
+    assert states(stop(told(DRAFT)))[1] == "halted"
+    assert "Stopped before this" in chapters.missing(stop(told(DRAFT)))
+    assert stop(finish(told(DRAFT, RESULT))).phase is Phase.DONE
+
+
+def test_progress_belongs_to_the_active_chapter() -> None:
+    story = told(events.Progress("draft", 3, 20))
+    assert "3 of 20" in chapters.draft(story)
+    assert 'aria-valuenow="3"' in chapters.draft(story)
+    assert "of 20" not in chapters.after(story)
+
+
+def test_evidence_shows_score_concept_and_use() -> None:
+    html = chapters.evidence(told(DRAFT, NO, MISSING, CAPTIONS, FOUND))
+    assert "3,120 images searched · 9 ms" in html
+    for shown in ("0.41", "0.31", "✓ used", "not used", "keywords 2.5", "a velmor butterfly"):
+        assert shown in html
+
+
+def test_an_unread_reply_is_told() -> None:
+    unread = replace(MISSING, understood=False, tries=3, concepts=())
+    assert "after 3 tries" in chapters.missing(told(DRAFT, NO, unread))
+
+
+@pytest.mark.parametrize("render", [chapters.draft, chapters.missing, chapters.evidence, chapters.pair])
+def test_every_text_from_outside_is_escaped(render: Callable[[Story], str]) -> None:
+    bad = Reference(ATTACK, ATTACK, 0.4, ATTACK, IMAGE)
+    story = told(
+        DRAFT,
+        events.Verdict(False, ATTACK, 0.1),
+        events.MissingConcepts((ATTACK,), ATTACK, 0.1),
+        events.RetrievalCaptions((ATTACK,), (ATTACK,), ATTACK, 0.1),
+        events.References((bad,), (bad,), 1, 0.1),
+        RESULT,
+        events.Verdict(True, ATTACK, 0.1, of="result"),
+    )
+    html = render(replace(story, request=Request(ATTACK)))
+    assert "<script" not in html
+    assert "{{" not in html
+    assert "${" not in html
+
+
+def test_an_error_is_announced_as_text() -> None:
+    assert "<script" not in chapters.announcement(fail(told(), ATTACK))
+    assert 'role="alert"' in chapters.announcement(fail(told(), "The prompt is empty."))
+
+
+def test_saved_results_carry_their_recipe_under_a_harmless_name() -> None:
+    folder = PictureFolder()
+    recipe = replace(RECIPE, request=Request("../../etc/<b>Quixel</b> 蝶", seed=3))
+    path = folder.save(IMAGE, recipe, "result")
+    assert path.endswith("/etc-b-quixel-b-3-result.png")
+    assert read_png(path) == recipe
+    assert folder.save(IMAGE, recipe, "result") == path
+
+
+def test_settings_hold_only_what_differs_from_the_defaults() -> None:
+    panel = ControlPanel(["imagerag"])
+    assert panel.settings("imagerag", [1, 1.0, 1]) == {}
+    assert panel.settings("imagerag", [2.0, 0.5, 1]) == {"references_per_concept": 2, "reference_scale": 0.5}
+    assert panel.settings("turbo", [2.0, 0.5, 1]) == {}
