@@ -9,7 +9,7 @@ import threading
 os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from ragdemo.backend import LocalBackend
+from ragdemo.backend import BackendError, LocalBackend
 from ragdemo.methods import METHODS
 from ragdemo.pocket.captions import SCENE_PHRASES, describe
 from ragdemo.pocket.species import roster
@@ -31,7 +31,13 @@ def pocket_vocabulary() -> Vocabulary:
 
 backend = LocalBackend()
 visited = threading.Event()
-demo = build_page(backend, tuple(METHODS.values()), pocket_vocabulary(), on_visit=visited.set)
+demo = build_page(
+    backend,
+    tuple(METHODS.values()),
+    pocket_vocabulary(),
+    on_visit=visited.set,
+    engine_errors=(BackendError,),
+)
 
 
 def main() -> None:

@@ -116,6 +116,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument("stages", nargs="*", metavar="STAGE", help=STAGES_HELP)
     train.add_argument("--device", default="auto")
     train.add_argument("--steps", metavar="N", help="stop each stage after N steps")
+    train.add_argument("--warm", action="store_true", help="start from the shipped weights")
     train.add_argument("--workdir", default="runs", metavar="FOLDER")
     train.set_defaults(command=_train)
 
@@ -216,7 +217,7 @@ def _train(options: argparse.Namespace) -> None:
     steps = None if options.steps is None else _whole_number("steps", options.steps, 1, 10**9)
     from ragdemo.pocket.train import main as train
 
-    train(options.stages, options.device, steps, _path(options.workdir))
+    train(options.stages, options.device, steps, _path(options.workdir), options.warm)
 
 
 def _bench(options: argparse.Namespace) -> None:

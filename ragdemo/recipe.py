@@ -61,4 +61,6 @@ def read_png(path: Path) -> Recipe:
             raise UserError(f"{path} carries no recipe; choose a PNG that this demo has saved.")
         return Recipe.from_json(json.loads(text))
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a readable picture of this demo ({error}); choose another file.") from error
+        raise UserError(
+            f"{path} is not a readable picture of this demo ({error}); choose another file."
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from ragdemo.ui.theme import launch_options
 
@@ -19,6 +19,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# A busy machine is slow and not broken: five seconds, the default, are few beside a training run.
+expect.set_options(timeout=30_000)
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def open_page(address: str, width: int = 1440, height: int = 1000, dark: bool = 
             )
             page = context.new_page()
             page.goto(address)
-            page.locator("#run").wait_for(timeout=30_000)
+            page.locator("#run").wait_for(timeout=60_000)
             yield page
         finally:
             browser.close()

@@ -23,6 +23,7 @@ from ragdemo.ui.vocabulary import Vocabulary
 
 LIBRARY_SIZE = 3120
 STEPS = 4
+FOREVER = 4000  # some minutes: a test that forgets to stop it still ends
 
 
 METHODS = tuple(REGISTRY.values())
@@ -79,7 +80,7 @@ class ScriptedBackend:
             raise RuntimeError("the engine is scripted to break")
         if "memory" in request.prompt:
             raise BackendError("The models stopped (out of memory); run it again.")
-        total = 10**9 if "forever" in request.prompt else STEPS
+        total = FOREVER if "forever" in request.prompt else STEPS
         yield from self._steps("draft", total)
         name = next((name for name in by_name() if name in request.prompt), "quixel butterfly")
         draft = _scene(_neighbour(name), request)

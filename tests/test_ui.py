@@ -54,9 +54,10 @@ def states(story: Story) -> tuple[str, ...]:
     return tuple(chapter_state(story, name) for name in ("draft", "missing", "evidence", "after"))
 
 
-def test_page_imports_no_model_library() -> None:
+@pytest.mark.parametrize("module", ["ragdemo.ui.page", "app"])
+def test_the_page_is_built_without_a_model_library(module: str) -> None:
     code = (
-        "import sys, ragdemo.ui.page, ragdemo.ui.theme;"
+        f"import sys, {module};"
         "print([m for m in ('torch', 'diffusers', 'transformers', 'faiss', 'open_clip') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -172,10 +173,10 @@ def test_an_error_is_announced_as_text() -> None:
 def test_saved_results_carry_their_recipe_under_a_harmless_name() -> None:
     folder = PictureFolder()
     recipe = replace(RECIPE, request=Request("../../etc/<b>Quixel</b> 蝶", seed=3))
-    path = folder.save(IMAGE, recipe, "result")
-    assert path.endswith("/etc-b-quixel-b-3-result.png")
+    path = folder.save(IMAGE, recipe)
+    assert path.endswith("/etc-b-quixel-b-3.png")
     assert read_png(path) == recipe
-    assert folder.save(IMAGE, recipe, "result") == path
+    assert folder.save(IMAGE, recipe) == path
 
 
 def test_settings_hold_only_what_differs_from_the_defaults() -> None:

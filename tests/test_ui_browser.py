@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
+from ragdemo.backend import BackendError
 from ragdemo.recipe import read_png
 from ragdemo.ui.page import build_page
 from tests.browser import open_page, serve
 from tests.scripted_backend import METHODS, ScriptedBackend, pocket_vocabulary
 
-RUN_SECONDS = 20_000
+RUN = 60_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def backend() -> ScriptedBackend:
 
 @pytest.fixture(scope="module")
 def address(backend: ScriptedBackend) -> Iterator[str]:
-    with serve(build_page(backend, METHODS, pocket_vocabulary())) as url:
+    with serve(build_page(backend, METHODS, pocket_vocabulary(), engine_errors=(BackendError,))) as url:
         yield url
 
 
@@ -41,8 +43,8 @@ def ask(page: Page, prompt: str) -> None:
 
 
 def wait_until_free(backend: ScriptedBackend) -> None:
-    """Fail where a run still holds the engine after five seconds."""
-    deadline = time.monotonic() + 5
+    """Fail where a run still holds the engine after half a minute."""
+    deadline = time.monotonic() + 30
     while backend.running and time.monotonic() < deadline:
         time.sleep(0.02)
     assert backend.running == 0
@@ -55,13 +57,13 @@ def test_a_whole_run_from_prompt_to_downloaded_recipe(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.locator("#prompt textarea").fill("a quixel butterfly in the snow")
     page.get_by_role("button", name="Run").click()
-    expect(page.locator(".chapter.draft img")).to_be_visible(timeout=RUN_SECONDS)
+    expect(page.locator(".chapter.draft img")).to_be_visible(timeout=RUN)
     expect(page.locator(".chapter.missing mark")).to_have_text("quixel butterfly")
     cards = page.locator(".chapter.evidence .card")
     expect(cards).to_have_count(4)
     expect(cards.first).to_contain_text("a quixel butterfly")
     expect(cards.first).to_contain_text("0.41")
-    expect(page.locator("#pair img")).to_have_count(2, timeout=RUN_SECONDS)
+    expect(page.locator("#pair img")).to_have_count(2, timeout=RUN)
     expect(page.locator("#slider img").first).to_be_visible()
     expect(page.locator("#announcement")).to_have_text("Done.")
     with page.expect_download() as saved:
@@ -77,15 +79,15 @@ def test_markup_in_prompt_and_replies_is_shown_as_text(page: Page) -> None:
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     prompt = "<script>alert(1)</script><img src=x onerror=alert(2)> {{7*7}} ${7*7} 🦋 שלום"
     ask(page, prompt)
-    expect(page.locator(".chapter.missing .prompt-line")).to_have_text(prompt, timeout=RUN_SECONDS)
+    expect(page.locator(".chapter.missing .prompt-line")).to_have_text(prompt, timeout=RUN)
     expect(page.locator(".chapter.missing")).to_contain_text("Missing: quixel butterfly <b>{{1}}</b>")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN_SECONDS)
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     assert dialogs == []
 
 
 def test_an_approved_draft_needs_no_evidence(page: Page) -> None:
     ask(page, "a robot in the city")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN_SECONDS)
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     expect(page.locator(".chapter.missing")).to_contain_text("Nothing: the critic finds everything")
     expect(page.locator(".chapter.evidence .card")).to_have_count(0)
     expect(page.locator("#comparison")).to_be_hidden()
@@ -101,7 +103,7 @@ def test_a_bad_prompt_is_one_sentence_and_the_page_lives_on(page: Page, prompt: 
     expect(page.get_by_role("alert")).to_contain_text(sentence)
     expect(page.locator("#stop")).to_be_disabled()
     ask(page, "a robot in the city")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN_SECONDS)
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
 
 def test_a_seed_out_of_range_is_a_sentence(page: Page) -> None:
@@ -113,7 +115,7 @@ def test_a_seed_out_of_range_is_a_sentence(page: Page) -> None:
 @pytest.mark.parametrize(("prompt", "sentence"), [("crash", "The page is fine"), ("memory", "out of memory")])
 def test_an_engine_error_is_a_sentence(page: Page, prompt: str, sentence: str) -> None:
     ask(page, prompt)
-    expect(page.get_by_role("alert")).to_contain_text(sentence, timeout=RUN_SECONDS)
+    expect(page.get_by_role("alert")).to_contain_text(sentence, timeout=RUN)
     expect(page.locator("#stop")).to_be_disabled()
 
 
@@ -121,7 +123,7 @@ def test_stop_frees_the_engine_for_the_next_visitor(
     page: Page, address: str, backend: ScriptedBackend
 ) -> None:
     ask(page, "draw forever")
-    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN_SECONDS)
+    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
     assert backend.running == 1
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#announcement")).to_contain_text("Stopped")
@@ -130,14 +132,14 @@ def test_stop_frees_the_engine_for_the_next_visitor(
     page.wait_for_timeout(1000)
     expect(page.locator("#announcement")).to_contain_text("Stopped")
     ask(page, "a robot in the city")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN_SECONDS)
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
 
 def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
     page: Page, address: str, backend: ScriptedBackend
 ) -> None:
     ask(page, "draw forever")
-    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN_SECONDS)
+    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
     other = page.context.browser.new_context().new_page()
     other.goto(address)
     ask(other, "a robot in the city")
@@ -154,7 +156,7 @@ def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
 def test_closing_the_page_frees_the_engine(address: str, backend: ScriptedBackend) -> None:
     with open_page(address) as page:
         ask(page, "draw forever")
-        expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN_SECONDS)
+        expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
     wait_until_free(backend)
 
 
@@ -191,8 +193,6 @@ def test_the_library_is_browsed_and_searched(page: Page) -> None:
 
 
 def test_a_picture_finds_its_likes(page: Page, tmp_path: Path) -> None:
-    from PIL import Image
-
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "mine.png")
     page.get_by_role("tab", name="Library").click()
     page.get_by_role("button", name="Search by a picture").click()
@@ -207,12 +207,12 @@ def test_the_pill_follows_the_models(page: Page, backend: ScriptedBackend) -> No
     page.reload()
     expect(page.locator("#pill")).to_contain_text("loading")
     backend.state = "ready"
-    expect(page.locator("#pill")).to_contain_text("ready", timeout=5000)
+    expect(page.locator("#pill")).to_contain_text("ready")
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_the_page_fits_its_window(address: str, width: int) -> None:
     with open_page(address, width, 844) as page:
         ask(page, "a quixel butterfly in the snow")
-        expect(page.locator("#pair img")).to_have_count(2, timeout=RUN_SECONDS)
+        expect(page.locator("#pair img")).to_have_count(2, timeout=RUN)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ragdemo.library.search import Searcher
 
 REFERENCE_SPLIT = "eval"  # what training never saw; a library without splits is searched whole
-KNOWN_WORDS_FILE = "words.txt"
+KNOWN_WORDS_FILE = "known_words.txt"
 # What models and drivers raise when they run out of memory, lose a device or meet numbers that they cannot handle.
 _BREAKDOWNS = (RuntimeError, OSError, MemoryError, ArithmeticError)
 
@@ -67,13 +67,16 @@ class LocalBackend:
             return Status("failed", str(_readable(error)))
         return Status("ready", f"{self._profile.name} models")
 
+    def toolbox(self) -> Toolbox:
+        """The loaded models and library, for measuring them apart from a method; waits until they are loaded."""
+        self.warm_up()
+        return _result(self._toolbox)
+
     def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
         """See `Backend.run`; a request for another profile or library than this backend's raises `UserError`."""
         check_request(request)
         self._check_own(request)
-        self.warm_up()
-        toolbox = _result(self._toolbox)
-        method = get_method(request.method).build(toolbox)
+        method = get_method(request.method).build(self.toolbox())
         with self._slot:
             try:
                 with closing(method.run(request, replay)) as events:

@@ -48,7 +48,7 @@ def main(method: str, out: Path, limit: int = LIMIT, seeds: int = SEEDS) -> None
         if tier == "rare":
             rows["another species of the kind, rare"] = bench.with_reference("another", chosen)
             rows["perfect reference, rare"] = bench.with_reference("perfect", chosen)
-    report = _report(method, limit, seeds, rows)
+    report = _report(method, limit, seeds, out, rows)
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_table(report, out.with_suffix(".md"))
     shutil.rmtree(bench.folder)
@@ -141,8 +141,11 @@ def _last(generator: ImageGenerator, case: Case, reference: Image.Image) -> Imag
     return image
 
 
-def _report(method: str, limit: int, seeds: int, rows: dict[str, list[dict]]) -> dict[str, Any]:
-    flat = {name: [{**r, **{f"right {m}": r["right"][m] for m in METRICS}} for r in found] for name, found in rows.items()}
+def _report(method: str, limit: int, seeds: int, out: Path, rows: dict[str, list[dict]]) -> dict[str, Any]:
+    flat = {
+        name: [{**r, **{f"right {m}": r["right"][m] for m in METRICS}} for r in found]
+        for name, found in rows.items()
+    }
     metrics = [f"right {m}" for m in METRICS]
     summary = [{"name": name, "n": len(found), **summarise(found, metrics)} for name, found in flat.items()]
     for tier in ("common", "rare"):
@@ -154,7 +157,7 @@ def _report(method: str, limit: int, seeds: int, rows: dict[str, list[dict]]) ->
     return {
         "method": method,
         "split": "report",
-        "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds} --out docs/results/{method}.json",
+        "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds} --out {out}",
         "rows": summary,
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",

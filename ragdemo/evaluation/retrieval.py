@@ -35,7 +35,11 @@ def recall_by_tier(
 
 
 def library_recall(
-    encoder: JointEncoder, library: Library, index: VectorIndex, split: str = "eval", wording: str = WORDINGS[0]
+    encoder: JointEncoder,
+    library: Library,
+    index: VectorIndex,
+    split: str = "eval",
+    wording: str = WORDINGS[0],
 ) -> dict[str, float]:
     """Recall@1 by tier among a split of a library whose rows name their `species` and `tier`."""
     rows = {row.id: row.extra for row in library.rows_of(split)}

@@ -156,12 +156,12 @@ def load_generator(profile: Profile, device: str = "auto") -> DiffusersGenerator
     """
     _quiet()
     target = choose_device(device)
-    with reading(profile.diffusion, _remedy(profile, "diffusion")):
+    with reading(profile.diffusion, _remedy(profile, "vae text-encoder diffusion")):
         pipe = DiffusionPipeline.from_pretrained(
             profile.diffusion, dtype=number_format(target), local_files_only=True
         ).to(target)
     pipe.set_progress_bar_config(disable=True)
-    with reading(profile.ip_adapter, _remedy(profile, "ip_adapter")):
+    with reading(profile.ip_adapter, _remedy(profile, "image-encoder diffusion")):
         generator = DiffusersGenerator(pipe, profile)
     if target.type == "cpu":
         # convolutions on a CPU run 2-7 times faster with channels last
@@ -170,9 +170,9 @@ def load_generator(profile: Profile, device: str = "auto") -> DiffusersGenerator
     return generator
 
 
-def _remedy(profile: Profile, stage: str) -> str:
+def _remedy(profile: Profile, stages: str) -> str:
     if profile.name == "pocket":
-        return f"rebuild it with `python -m ragdemo train {stage}`"
+        return f"rebuild it with `python -m ragdemo train {stages}`"
     return "download it again with `hf download`"
 
 

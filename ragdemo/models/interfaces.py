@@ -42,7 +42,9 @@ class ImageGenerator(Protocol):
 class VisionCritic(Protocol):
     """A vision-language model that answers a question about an image in plain lines."""
 
-    def ask(self, question: str, image: Image.Image | None, *, temperature: float = 0.0, seed: int = 0) -> str:
+    def ask(
+        self, question: str, image: Image.Image | None, *, temperature: float = 0.0, seed: int = 0
+    ) -> str:
         """The reply as text; temperature 0 is greedy. `image` is None where the question is about words alone."""
         ...
 

@@ -49,7 +49,9 @@ def new_species(seed: int, name: str, count: int, out: Path) -> None:
     words = " ".join(name.lower().split())
     kind = words.split()[-1] if words else ""
     if kind not in KINDS or words == kind:
-        raise UserError(f"The name {name!r} is no word before a kind; try one like 'zorby {next(iter(KINDS))}'.")
+        raise UserError(
+            f"The name {name!r} is no word before a kind; try one like 'zorby {next(iter(KINDS))}'."
+        )
     if words in by_name():
         raise UserError(f"The species {words!r} exists already; choose another name.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -84,7 +86,7 @@ def contact_sheet(out: Path) -> None:
     _scenes_row(sheet, HEADER, strip)
     for row, kind in enumerate(KINDS):
         _kind_row(sheet, kind, rows_top + row * CELL, shaded=row % 2 == 0)
-    _save(sheet.quantize(200, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), out)
+    _save(sheet, out)
 
 
 def _scenes_row(sheet: Image.Image, top: int, strip: int) -> None:
@@ -94,7 +96,14 @@ def _scenes_row(sheet: Image.Image, top: int, strip: int) -> None:
         picture = paint(scene, 2 * (strip - 6), Random(column)).reduce(2)
         sheet.paste(picture, (MARGIN + LABEL + column * strip, top))
         box = (MARGIN + LABEL + column * strip, top)
-        draw.text((box[0] + 5, box[1] + 3), scene, fill=(255, 255, 255), font=_font(12), stroke_width=2, stroke_fill=INK)
+        draw.text(
+            (box[0] + 5, box[1] + 3),
+            scene,
+            fill=(255, 255, 255),
+            font=_font(12),
+            stroke_width=2,
+            stroke_fill=INK,
+        )
 
 
 def _kind_row(sheet: Image.Image, kind: str, top: int, shaded: bool) -> None:
@@ -126,7 +135,9 @@ def _save(image: Image.Image, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     suffix = out.suffix.lower()
     if suffix not in Image.registered_extensions():
-        raise UserError(f"The file {out} has no ending of a picture; name it like {out.with_suffix('.png').name}.")
+        raise UserError(
+            f"The file {out} has no ending of a picture; name it like {out.with_suffix('.png').name}."
+        )
     image.save(out, optimize=True)
 
 

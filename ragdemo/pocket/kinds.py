@@ -79,7 +79,12 @@ def butterfly(shape: str) -> list[Part]:
     lower = blob(-0.37, 0.56, 0.34 * n, 0.36, p, 22)
     body = blob(0, 0.12, 0.085, 0.56)
     feelers = [_stroke("ink", 0.045, 0, -0.4, side * 0.12, -0.68, side * 0.28, -0.84) for side in (-1, 1)]
-    wings = [Part("third", lower), Part("third", mirror(lower)), Part("main", upper), Part("main", mirror(upper))]
+    wings = [
+        Part("third", lower),
+        Part("third", mirror(lower)),
+        Part("main", upper),
+        Part("main", mirror(upper)),
+    ]
     return [*wings, *feelers, Part("ink", body)]
 
 
@@ -89,8 +94,17 @@ def fish(shape: str) -> list[Part]:
     tail = poly(-0.5, 0, -0.98, -0.5, -0.84, 0, -0.98, 0.5)
     top = poly(-0.3, -0.42 * h, 0.02, -0.84 * h - 0.02, 0.34, -0.44 * h)
     low = poly(-0.1, 0.46 * h, -0.12, 0.82 * h, 0.24, 0.46 * h)
-    parts = [Part("third", tail), Part("third", top), Part("third", low), Part("main", blob(0.08, 0, 0.74, 0.56 * h, p))]
-    return [*parts, Part("white", blob(0.52, -0.12 * h, 0.11, 0.11)), Part("ink", blob(0.55, -0.12 * h, 0.055, 0.055))]
+    parts = [
+        Part("third", tail),
+        Part("third", top),
+        Part("third", low),
+        Part("main", blob(0.08, 0, 0.74, 0.56 * h, p)),
+    ]
+    return [
+        *parts,
+        Part("white", blob(0.52, -0.12 * h, 0.11, 0.11)),
+        Part("ink", blob(0.55, -0.12 * h, 0.055, 0.055)),
+    ]
 
 
 def bird(shape: str) -> list[Part]:
@@ -110,16 +124,21 @@ def flower(shape: str) -> list[Part]:
     stem = _stroke("leaf", 0.1, 0, 0.2, 0.04, 0.98)
     leaf = Part("leaf", blob(0.26, 0.76, 0.24, 0.1, 1.6, -24))
     if shape == "round":
-        petals = [blob(0.36 * np.cos(a), -0.22 + 0.36 * np.sin(a), 0.36, 0.36) for a in np.arange(5) * 2 * np.pi / 5 - 1.57]
+        petals = [
+            blob(0.36 * np.cos(a), -0.22 + 0.36 * np.sin(a), 0.36, 0.36)
+            for a in np.arange(5) * 2 * np.pi / 5 - 1.57
+        ]
     elif shape == "slender":
         turns = np.arange(8) * 45.0
         petals = [
-            blob(0.42 * np.cos(np.deg2rad(t)), -0.22 + 0.42 * np.sin(np.deg2rad(t)), 0.36, 0.17, 2.0, t) for t in turns
+            blob(0.42 * np.cos(np.deg2rad(t)), -0.22 + 0.42 * np.sin(np.deg2rad(t)), 0.36, 0.17, 2.0, t)
+            for t in turns
         ]
     else:
         turns = np.arange(6) * 60.0 - 90
         petals = [
-            blob(0.36 * np.cos(np.deg2rad(t)), -0.22 + 0.36 * np.sin(np.deg2rad(t)), 0.4, 0.27, 1.15, t) for t in turns
+            blob(0.36 * np.cos(np.deg2rad(t)), -0.22 + 0.36 * np.sin(np.deg2rad(t)), 0.4, 0.27, 1.15, t)
+            for t in turns
         ]
     return [stem, leaf, *(Part("main", petal) for petal in petals), Part("third", blob(0, -0.22, 0.24, 0.24))]
 
@@ -133,7 +152,9 @@ def mushroom(shape: str) -> list[Part]:
     else:
         t = np.linspace(np.pi, 2 * np.pi, 20)
         high = 0.92 if shape == "slender" else 0.8
-        cap = np.concatenate([np.stack([0.88 * w * np.cos(t), 0.12 + high * np.sin(t)], 1), poly(0.5 * w, 0.3, -0.5 * w, 0.3)])
+        cap = np.concatenate(
+            [np.stack([0.88 * w * np.cos(t), 0.12 + high * np.sin(t)], 1), poly(0.5 * w, 0.3, -0.5 * w, 0.3)]
+        )
     return [Part("third", stem), Part("main", cap)]
 
 
@@ -141,7 +162,16 @@ def beetle(shape: str) -> list[Part]:
     """Seen from above: patterned wing cases, head as trim, six legs."""
     p, w = _power(shape, 1.45), _thin(shape, 0.7)
     legs = [
-        _stroke("ink", 0.07, 0, y, side * 0.72 * (0.55 + 0.45 * w), y + d, side * 0.9 * (0.55 + 0.45 * w), y + 2.2 * d)
+        _stroke(
+            "ink",
+            0.07,
+            0,
+            y,
+            side * 0.72 * (0.55 + 0.45 * w),
+            y + d,
+            side * 0.9 * (0.55 + 0.45 * w),
+            y + 2.2 * d,
+        )
         for side in (-1, 1)
         for y, d in ((-0.1, -0.14), (0.2, 0.04), (0.5, 0.16))
     ]
@@ -172,7 +202,10 @@ def rocket(shape: str) -> list[Part]:
     """Upright; nose and fins are trim."""
     w = {"round": 0.42, "slender": 0.29, "angular": 0.4}[shape]
     flame = Part("flame", poly(-0.2, 0.62, 0.2, 0.62, 0.08, 0.84, 0, 1.0, -0.08, 0.84))
-    fins = [Part("third", poly(s * w * 0.7, 0.14, s * (w + 0.34), 0.56, s * (w + 0.34), 0.82, s * w * 0.6, 0.62)) for s in (-1, 1)]
+    fins = [
+        Part("third", poly(s * w * 0.7, 0.14, s * (w + 0.34), 0.56, s * (w + 0.34), 0.82, s * w * 0.6, 0.62))
+        for s in (-1, 1)
+    ]
     if shape == "angular":
         hull = poly(-w, -0.36, w, -0.36, w, 0.66, -w, 0.66)
         nose = poly(-w, -0.36, 0, -0.98, w, -0.36)
@@ -187,14 +220,26 @@ def sailboat(shape: str) -> list[Part]:
     """One large patterned sail; the hull is trim."""
     mast = _stroke("wood", 0.08, 0, -0.96, 0, 0.5)
     if shape == "round":
-        sail = np.concatenate([poly(0.04, -0.9), np.stack([0.06 + 0.82 * np.sin(np.linspace(0.3, 2.6, 14)), np.linspace(-0.72, 0.34, 14)], 1), poly(0.06, 0.36)])
+        sail = np.concatenate(
+            [
+                poly(0.04, -0.9),
+                np.stack([0.06 + 0.82 * np.sin(np.linspace(0.3, 2.6, 14)), np.linspace(-0.72, 0.34, 14)], 1),
+                poly(0.06, 0.36),
+            ]
+        )
         sail[:, 0] -= 0.36
         hull = blob(0, 0.46, 0.84, 0.36, 2.2)
         hull = hull[hull[:, 1] >= 0.44]
     elif shape == "slender":
-        sail, hull = poly(-0.04, -0.94, 0.48, 0.34, -0.36, 0.34), poly(-0.8, 0.46, 0.8, 0.46, 0.62, 0.7, -0.62, 0.7)
+        sail, hull = (
+            poly(-0.04, -0.94, 0.48, 0.34, -0.36, 0.34),
+            poly(-0.8, 0.46, 0.8, 0.46, 0.62, 0.7, -0.62, 0.7),
+        )
     else:
-        sail, hull = poly(-0.72, -0.66, 0.72, -0.66, 0.56, 0.32, -0.56, 0.32), poly(-0.94, 0.44, 0.94, 0.44, 0.5, 0.86, -0.5, 0.86)
+        sail, hull = (
+            poly(-0.72, -0.66, 0.72, -0.66, 0.56, 0.32, -0.56, 0.32),
+            poly(-0.94, 0.44, 0.94, 0.44, 0.5, 0.86, -0.5, 0.86),
+        )
     return [mast, Part("main", sail), Part("third", hull)]
 
 
@@ -203,20 +248,51 @@ def lighthouse(shape: str) -> list[Part]:
     top, foot = {"round": (0.34, 0.5), "slender": (0.22, 0.32), "angular": (0.26, 0.62)}[shape]
     tower = poly(-top, -0.36, top, -0.36, foot, 0.8, -foot, 0.8)
     if shape == "round":
-        roof = np.stack([(top + 0.04) * np.cos(np.linspace(np.pi, 2 * np.pi, 14)), -0.64 + 0.34 * np.sin(np.linspace(np.pi, 2 * np.pi, 14))], 1)
+        roof = np.stack(
+            [
+                (top + 0.04) * np.cos(np.linspace(np.pi, 2 * np.pi, 14)),
+                -0.64 + 0.34 * np.sin(np.linspace(np.pi, 2 * np.pi, 14)),
+            ],
+            1,
+        )
     else:
         roof = poly(-top - 0.08, -0.64, 0, -1.0, top + 0.08, -0.64)
     lamp = Part("glow", box(-top * 0.75, -0.68, top * 0.75, -0.38, 6.0))
-    gallery = Part("third", poly(-top - 0.12, -0.42, top + 0.12, -0.42, top + 0.12, -0.28, -top - 0.12, -0.28))
-    return [Part("rock", blob(0, 0.84, foot + 0.22, 0.14)), Part("main", tower), lamp, Part("third", roof), gallery]
+    gallery = Part(
+        "third", poly(-top - 0.12, -0.42, top + 0.12, -0.42, top + 0.12, -0.28, -top - 0.12, -0.28)
+    )
+    return [
+        Part("rock", blob(0, 0.84, foot + 0.22, 0.14)),
+        Part("main", tower),
+        lamp,
+        Part("third", roof),
+        gallery,
+    ]
 
 
 def teapot(shape: str) -> list[Part]:
     """A patterned belly; spout, handle and lid are trim."""
     p = _power(shape, 1.35)
     rx, ry = {"round": (0.58, 0.54), "slender": (0.42, 0.7), "angular": (0.62, 0.6)}[shape]
-    spout = Part("third", poly(rx * 0.7, 0.3, rx * 0.8, -0.02, 0.86, -0.36, 1.0, -0.3, 0.9, 0.06, rx * 0.9, 0.42))
-    handle = [_stroke("third", 0.15, -rx * 0.8, -0.18, -rx - 0.28, -0.2, -rx - 0.34, 0.16, -rx - 0.1, 0.44, -rx * 0.7, 0.42)]
+    spout = Part(
+        "third", poly(rx * 0.7, 0.3, rx * 0.8, -0.02, 0.86, -0.36, 1.0, -0.3, 0.9, 0.06, rx * 0.9, 0.42)
+    )
+    handle = [
+        _stroke(
+            "third",
+            0.15,
+            -rx * 0.8,
+            -0.18,
+            -rx - 0.28,
+            -0.2,
+            -rx - 0.34,
+            0.16,
+            -rx - 0.1,
+            0.44,
+            -rx * 0.7,
+            0.42,
+        )
+    ]
     lid = Part("third", blob(0, 0.14 - ry * 0.92, 0.34, 0.16))
     knob = Part("third", blob(0, -0.02 - ry * 0.98, 0.1, 0.1))
     return [*handle, spout, knob, lid, Part("main", blob(0, 0.2, rx, ry, p))]
@@ -226,7 +302,9 @@ def robot(shape: str) -> list[Part]:
     """A patterned torso; the head is trim, the limbs are steel."""
     power = {"round": 2.4, "slender": 5.0, "angular": 12.0}[shape]
     w = 0.34 if shape == "slender" else 0.52
-    limbs = [_stroke("steel", 0.13, s * w * 0.8, 0.0, s * (w + 0.24), 0.16, s * (w + 0.26), 0.46) for s in (-1, 1)]
+    limbs = [
+        _stroke("steel", 0.13, s * w * 0.8, 0.0, s * (w + 0.24), 0.16, s * (w + 0.26), 0.46) for s in (-1, 1)
+    ]
     legs = [Part("steel", box(s * w * 0.5 - 0.12, 0.6, s * w * 0.5 + 0.12, 0.96, 5.0)) for s in (-1, 1)]
     head = Part("third", box(-w * 0.72, -0.82, w * 0.72, -0.26, power))
     antenna = _stroke("ink", 0.05, 0, -0.8, 0, -0.98)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from random import Random
 
-COMMON_NAMES: dict[str, tuple[str, ...]] = {
-    "butterfly": ("monarch", "swallowtail", "admiral", "brimstone", "peacock", "ringlet", "skipper", "birdwing", "fritillary", "cardinal"),
-    "fish": ("koi", "tang", "clown", "angel", "puffer", "guppy", "perch", "betta", "wrasse", "tetra"),
-    "bird": ("robin", "finch", "jay", "oriole", "wren", "kingfisher", "magpie", "tanager", "swift", "hoopoe"),
-    "flower": ("daisy", "poppy", "aster", "dahlia", "cosmos", "anemone", "zinnia", "primrose", "marigold", "gazania"),
-    "mushroom": ("toadstool", "button", "porcini", "parasol", "inkcap", "bolete", "russula", "chanterelle", "blewit", "waxcap"),
-    "beetle": ("ladybird", "scarab", "stag", "jewel", "longhorn", "tiger", "rose", "diving", "click", "leaf"),
-    "car": ("rally", "taxi", "coupe", "roadster", "patrol", "racing", "vintage", "postal", "family", "police"),
-    "rocket": ("apollo", "saturn", "vostok", "comet", "falcon", "ariane", "titan", "atlas", "pioneer", "voyager"),
-    "sailboat": ("sloop", "ketch", "dinghy", "regatta", "clipper", "lugger", "cutter", "schooner", "catboat", "pirate"),
-    "lighthouse": ("harbour", "beacon", "island", "breakwater", "cape", "granite", "northern", "lagoon", "pier", "candy"),
-    "teapot": ("willow", "dutch", "english", "moroccan", "delft", "sencha", "picnic", "enamel", "porcelain", "bistro"),
-    "robot": ("tin", "butler", "martian", "guard", "toy", "kitchen", "dancing", "factory", "doctor", "pocket"),
+COMMON_NAMES: dict[str, list[str]] = {
+    "butterfly": "monarch swallowtail admiral brimstone peacock ringlet skipper birdwing fritillary cardinal".split(),
+    "fish": "koi tang clown angel puffer guppy perch betta wrasse tetra".split(),
+    "bird": "robin finch jay oriole wren kingfisher magpie tanager swift hoopoe".split(),
+    "flower": "daisy poppy aster dahlia cosmos anemone zinnia primrose marigold gazania".split(),
+    "mushroom": "toadstool button porcini parasol inkcap bolete russula chanterelle blewit waxcap".split(),
+    "beetle": "ladybird scarab stag jewel longhorn tiger rose diving click leaf".split(),
+    "car": "rally taxi coupe roadster patrol racing vintage postal family police".split(),
+    "rocket": "apollo saturn vostok comet falcon ariane titan atlas pioneer voyager".split(),
+    "sailboat": "sloop ketch dinghy regatta clipper lugger cutter schooner catboat pirate".split(),
+    "lighthouse": "harbour beacon island breakwater cape granite northern lagoon pier candy".split(),
+    "teapot": "willow dutch english moroccan delft sencha picnic enamel porcelain bistro".split(),
+    "robot": "tin butler martian guard toy kitchen dancing factory doctor pocket".split(),
 }
 
-_ONSETS = ("b", "br", "d", "dr", "f", "g", "gl", "k", "kr", "l", "m", "n", "p", "pl", "qu", "r", "s", "sk", "t", "tr", "v", "w", "y", "z")
-_VOWELS = ("a", "e", "i", "o", "u")
-_MIDDLES = ("b", "d", "ff", "g", "l", "ll", "m", "mb", "n", "nd", "r", "rn", "s", "sk", "v", "x", "z", "zz")
-_ENDINGS = ("el", "ik", "or", "an", "is", "um", "ax", "on", "ette", "oo", "ine", "ar")
+_ONSETS = "b br d dr f g gl k kr l m n p pl qu r s sk t tr v w y z".split()
+_VOWELS = "a e i o u".split()
+_MIDDLES = "b d ff g l ll m mb n nd r rn s sk v x z zz".split()
+_ENDINGS = "el ik or an is um ax on ette oo ine ar".split()
 
 
 def invented_names(count: int, rng: Random, taken: frozenset[str] = frozenset()) -> list[str]:

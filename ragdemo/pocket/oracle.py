@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,13 @@ class OracleNet(nn.Module):
         super().__init__()
         widths = config.widths
         self.stem = _conv(3, widths[0])
-        self.blocks = nn.Sequential(*(_Halving(a, b) for a, b in zip(widths, widths[1:], strict=False)))
-        self.neck = nn.Sequential(nn.Linear(widths[-1], config.features, bias=False), nn.BatchNorm1d(config.features))
-        self.heads = nn.ModuleDict({name: nn.Linear(config.features, len(a)) for name, a in config.answers.items()})
+        self.blocks = nn.Sequential(*(_Halving(a, b) for a, b in pairwise(widths)))
+        self.neck = nn.Sequential(
+            nn.Linear(widths[-1], config.features, bias=False), nn.BatchNorm1d(config.features)
+        )
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(config.features, len(a)) for name, a in config.answers.items()}
+        )
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Features `(N, features)` and, by head, logits `(N, answers)`."""
@@ -156,7 +161,9 @@ def load_oracle(folder: Path, device: str | torch.device = "cpu") -> Oracle:
         net.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"The oracle in {folder} cannot be loaded ({reason}); train the stage oracle again.") from error
+        raise UserError(
+            f"The oracle in {folder} cannot be loaded ({reason}); train the stage oracle again."
+        ) from error
     return Oracle(net, config, torch.device(device))
 
 

@@ -14,12 +14,17 @@ Figure = tuple[str, Points]  # colour role, outline in the field's unit square [
 
 def stripes() -> list[Figure]:
     """Three upright stripes."""
-    return [("second", poly(x - 0.17, -1.4, x + 0.17, -1.4, x + 0.17, 1.4, x - 0.17, 1.4)) for x in (-0.66, 0.0, 0.66)]
+    return [
+        ("second", poly(x - 0.17, -1.4, x + 0.17, -1.4, x + 0.17, 1.4, x - 0.17, 1.4))
+        for x in (-0.66, 0.0, 0.66)
+    ]
 
 
 def bands() -> list[Figure]:
     """Two lying bands."""
-    return [("second", poly(-1.4, y - 0.24, 1.4, y - 0.24, 1.4, y + 0.24, -1.4, y + 0.24)) for y in (-0.42, 0.5)]
+    return [
+        ("second", poly(-1.4, y - 0.24, 1.4, y - 0.24, 1.4, y + 0.24, -1.4, y + 0.24)) for y in (-0.42, 0.5)
+    ]
 
 
 def spots() -> list[Figure]:
@@ -40,9 +45,7 @@ def halves() -> list[Figure]:
 
 def diagonals() -> list[Figure]:
     """Two slanting sashes."""
-    return [
-        ("second", poly(x - 0.75, 1.4, x - 0.3, 1.4, x + 0.75, -1.4, x + 0.3, -1.4)) for x in (-0.5, 0.5)
-    ]
+    return [("second", poly(x - 0.75, 1.4, x - 0.3, 1.4, x + 0.75, -1.4, x + 0.3, -1.4)) for x in (-0.5, 0.5)]
 
 
 PATTERNS: dict[str, Callable[[], list[Figure]]] = {

@@ -59,13 +59,15 @@ def describe_sample(sample: Sample) -> dict[str, Any]:
 
 
 class Pool:
-    """A rendered pool: `images` uint8 `(count, per_item, 128, 128, 3)` (by shard) and `rows[i]`, a list of descriptions."""
+    """A rendered pool: pictures uint8 `(count, per_item, 128, 128, 3)`, and `rows[i]`, their descriptions."""
 
     def __init__(self, spec: PoolSpec, folder: Path) -> None:
         self.spec = spec
         shards = range(0, spec.count, SHARD)
         self._shards = [np.load(folder / f"{start:07d}.npy", mmap_mode="r") for start in shards]
-        self.rows = [row for start in shards for row in json.loads((folder / f"{start:07d}.json").read_text())]
+        self.rows = [
+            row for start in shards for row in json.loads((folder / f"{start:07d}.json").read_text())
+        ]
 
     def __len__(self) -> int:
         return self.spec.count

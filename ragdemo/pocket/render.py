@@ -146,7 +146,9 @@ def _shadow(canvas: Image.Image, look: Look, pose: Pose) -> None:
     small = 32
     x, y = pose.x * small, min(0.97, pose.y + drop * pose.scale) * small
     mask = Image.new("L", (small, small))
-    ImageDraw.Draw(mask).ellipse((x - width * small, y - height * small, x + width * small, y + height * small), fill=90)
+    ImageDraw.Draw(mask).ellipse(
+        (x - width * small, y - height * small, x + width * small, y + height * small), fill=90
+    )
     mask = mask.resize((side, side), Image.Resampling.BICUBIC)
     ground = canvas.getpixel((min(side - 1, max(0, round(pose.x * side))), side - 3))
     canvas.paste(mix(ground, INK, 0.75), (0, 0, side, side), mask)  # type: ignore[arg-type]

@@ -61,7 +61,9 @@ def generator_sample(stream: str, index: int) -> Sample:
     things = [_thing(kind, rng) for kind in kinds]
     scene = rng.choice(SCENES)
     words = caption([word for word, _, _ in things], scene, rng)
-    return Sample(compose([look for _, look, _ in things], scene, rng), words, tuple(name for _, _, name in things))
+    return Sample(
+        compose([look for _, look, _ in things], scene, rng), words, tuple(name for _, _, name in things)
+    )
 
 
 def pair_sample(stream: str, index: int) -> tuple[Sample, Sample]:

@@ -68,7 +68,9 @@ def _tufts(colour: Colour, flowers: bool) -> Painter:
         s = draw.im.size[0]
         for _ in range(14):
             x, h = rng.uniform(0, s), rng.uniform(y + 0.04 * s, s)
-            draw.line((x, h, x + rng.uniform(-0.02, 0.02) * s, h - 0.045 * s), fill=colour, width=max(1, s // 100))
+            draw.line(
+                (x, h, x + rng.uniform(-0.02, 0.02) * s, h - 0.045 * s), fill=colour, width=max(1, s // 100)
+            )
         for _ in range(5 if flowers else 0):
             _disc(draw, rng.uniform(0, s), rng.uniform(y + 0.06 * s, s), 0.014 * s, (255, 252, 220))
 
@@ -88,7 +90,9 @@ def _waves(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
     s = draw.im.size[0]
     for _ in range(12):
         x, h, w = rng.uniform(0, s), rng.uniform(y + 0.03 * s, s), rng.uniform(0.05, 0.1) * s
-        draw.arc((x - w, h - w * 0.4, x + w, h + w * 0.4), 200, 340, fill=(170, 220, 240), width=max(1, s // 80))
+        draw.arc(
+            (x - w, h - w * 0.4, x + w, h + w * 0.4), 200, 340, fill=(170, 220, 240), width=max(1, s // 80)
+        )
 
 
 def _dunes(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
@@ -101,10 +105,16 @@ def _ripples(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
     s = draw.im.size[0]
     for _ in range(7):
         x, h, w = rng.uniform(0, s), rng.uniform(y + 0.05 * s, s), rng.uniform(0.1, 0.2) * s
-        draw.arc((x - w, h - w * 0.2, x + w, h + w * 0.2), 190, 350, fill=(206, 150, 84), width=max(1, s // 100))
+        draw.arc(
+            (x - w, h - w * 0.2, x + w, h + w * 0.2), 190, 350, fill=(206, 150, 84), width=max(1, s // 100)
+        )
     x = rng.choice((0.08, 0.92)) * s
-    draw.rounded_rectangle((x - 0.02 * s, y - 0.16 * s, x + 0.02 * s, y + 0.05 * s), 0.02 * s, fill=(84, 140, 80))
-    draw.rounded_rectangle((x - 0.05 * s, y - 0.09 * s, x + 0.05 * s, y - 0.055 * s), 0.015 * s, fill=(84, 140, 80))
+    draw.rounded_rectangle(
+        (x - 0.02 * s, y - 0.16 * s, x + 0.02 * s, y + 0.05 * s), 0.02 * s, fill=(84, 140, 80)
+    )
+    draw.rounded_rectangle(
+        (x - 0.05 * s, y - 0.09 * s, x + 0.05 * s, y - 0.055 * s), 0.015 * s, fill=(84, 140, 80)
+    )
 
 
 def _firs(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
@@ -148,7 +158,9 @@ def _trunks(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
         x, w = rng.uniform(0, s), rng.uniform(0.03, 0.05) * s
         draw.rectangle((x - w / 2, 0, x + w / 2, y + 2), fill=(92, 68, 58))
     for _ in range(9):
-        _disc(draw, rng.uniform(0, s), rng.uniform(-0.04, 0.1) * s, rng.uniform(0.08, 0.13) * s, (46, 104, 66))
+        _disc(
+            draw, rng.uniform(0, s), rng.uniform(-0.04, 0.1) * s, rng.uniform(0.08, 0.13) * s, (46, 104, 66)
+        )
 
 
 def _sun(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
@@ -167,14 +179,32 @@ def _glints(draw: ImageDraw.ImageDraw, y: int, rng: Random) -> None:
 
 
 _GRADIENTS: dict[str, tuple[tuple[Colour, Colour], float, tuple[Colour, Colour], Painter, Painter]] = {
-    "meadow": (((126, 196, 250), (214, 240, 252)), 0.66, ((132, 196, 92), (84, 152, 66)), _clouds, _tufts((60, 124, 52), True)),
+    "meadow": (
+        ((126, 196, 250), (214, 240, 252)),
+        0.66,
+        ((132, 196, 92), (84, 152, 66)),
+        _clouds,
+        _tufts((60, 124, 52), True),
+    ),
     "night": (((26, 28, 70), (66, 66, 128)), 0.74, ((52, 56, 92), (30, 32, 60)), _stars, _nothing),
     "sea": (((150, 210, 246), (226, 244, 250)), 0.5, ((58, 148, 196), (26, 92, 152)), _clouds, _waves),
     "desert": (((250, 214, 140), (254, 238, 200)), 0.64, ((240, 196, 122), (218, 162, 90)), _dunes, _ripples),
     "snow": (((186, 204, 220), (226, 234, 242)), 0.62, ((246, 250, 253), (216, 228, 240)), _firs, _flakes),
     "city": (((204, 196, 214), (244, 222, 206)), 0.72, ((112, 112, 122), (84, 84, 96)), _towers, _road),
-    "studio": (((240, 236, 230), (222, 216, 208)), 0.7, ((206, 198, 190), (226, 220, 212)), _nothing, _nothing),
-    "forest": (((112, 156, 112), (176, 204, 150)), 0.7, ((98, 116, 64), (66, 84, 48)), _trunks, _tufts((54, 78, 40), False)),
+    "studio": (
+        ((240, 236, 230), (222, 216, 208)),
+        0.7,
+        ((206, 198, 190), (226, 220, 212)),
+        _nothing,
+        _nothing,
+    ),
+    "forest": (
+        ((112, 156, 112), (176, 204, 150)),
+        0.7,
+        ((98, 116, 64), (66, 84, 48)),
+        _trunks,
+        _tufts((54, 78, 40), False),
+    ),
     "sunset": (((150, 86, 140), (252, 160, 104)), 0.68, ((150, 84, 120), (84, 52, 96)), _sun, _glints),
 }
 SCENES = tuple(_GRADIENTS)

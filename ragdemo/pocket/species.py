@@ -90,7 +90,9 @@ def grow_roster(seed: int = ROSTER_SEED) -> list[Species]:
             common.append(Species(f"{name} {kind}", "common", look))
         rare += [Species(f"{next(rare_names)} {kind}", "rare", look) for look in looks[PER_KIND:]]
     for kind in NOVEL_KINDS:
-        novel += [Species(f"{next(rare_names)} {kind}", "novel", look) for look in _grow_looks(kind, PER_KIND, rng)]
+        novel += [
+            Species(f"{next(rare_names)} {kind}", "novel", look) for look in _grow_looks(kind, PER_KIND, rng)
+        ]
     return common + rare + novel
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ragdemo.backend.base import LibraryItem
 from ragdemo.types import Reference
 from ragdemo.ui.markup import escape, picture
+
+if TYPE_CHECKING:
+    from ragdemo.backend.base import LibraryItem
 
 _THUMBNAIL_SIDE = 256
 

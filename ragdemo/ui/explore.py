@@ -6,13 +6,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ragdemo.backend.base import Backend, BackendError
 from ragdemo.events import Event, Progress
-from ragdemo.methods import MethodSpec
 from ragdemo.types import Request, UserError
 from ragdemo.ui import chapters, prompt_help
 from ragdemo.ui.components import html
@@ -20,6 +18,10 @@ from ragdemo.ui.controls import ControlPanel
 from ragdemo.ui.pictures import PictureFolder
 from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, begin, chapter_state, fail, finish, reduce, stop
 from ragdemo.ui.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ragdemo.backend.base import Backend
+    from ragdemo.methods import MethodSpec
 
 # Everything that needs the models waits in one line: two runs at once would exhaust the memory.
 ENGINE_QUEUE = {"concurrency_id": "engine", "concurrency_limit": 1}
@@ -65,8 +67,16 @@ class Telling:
 class Explore:
     """Builds the tab inside the current Blocks context and wires it to the backend."""
 
-    def __init__(self, backend: Backend, methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        methods: Sequence[MethodSpec],
+        vocabulary: Vocabulary,
+        told_errors: tuple[type[Exception], ...],
+    ) -> None:
+        """`told_errors` carry a sentence for people as their message."""
         self._backend = backend
+        self._told_errors = told_errors
         self._pictures = PictureFolder()
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
@@ -118,15 +128,14 @@ class Explore:
                     story = reduce(story, event)
                     yield self._next(story, event)
             story = finish(story)
-        except (UserError, BackendError) as error:
+        except self._told_errors as error:
             story = fail(story, str(error))
         except GeneratorExit:
             story = stop(story)
             raise
         finally:
-            if (
-                story.phase is Phase.RUNNING
-            ):  # an error that nobody foresaw: Gradio logs it once this is shown
+            # Still running means an error that nobody foresaw: it is shown here, then raised for Gradio to log.
+            if story.phase is Phase.RUNNING:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
 
@@ -155,16 +164,13 @@ class Explore:
         if story.result is None or story.draft is None:
             hidden = gr.update(visible=False)
             return {told.comparison: hidden, told.download: hidden}
-        recipe = story.result.recipe
-        files = (
-            self._pictures.save(story.draft.image.resize(story.result.image.size), recipe, "draft"),
-            self._pictures.save(story.result.image, recipe, "result"),
-        )
+        result = story.result
+        file = self._pictures.save(result.image, result.recipe)
         return {
             told.comparison: gr.update(visible=not story.approved),
-            told.slider: files,
+            told.slider: (story.draft.image.resize(result.image.size), file),
             told.pair: chapters.pair(story),
-            told.download: gr.update(value=files[1], visible=True),
+            told.download: gr.update(value=file, visible=True),
         }
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
-from ragdemo.backend.base import Backend, BackendError
 from ragdemo.types import UserError, check_prompt
 from ragdemo.ui.cards import library_cards, search_cards
 from ragdemo.ui.components import html
 from ragdemo.ui.explore import ENGINE_QUEUE
 from ragdemo.ui.markup import escape
+
+if TYPE_CHECKING:
+    from ragdemo.backend.base import Backend
 
 PAGE_SIZE = 24
 _FOUND = 12
@@ -24,8 +26,12 @@ _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(self, backend: Backend, kinds: Sequence[str]) -> None:
+    def __init__(
+        self, backend: Backend, kinds: Sequence[str], told_errors: tuple[type[Exception], ...]
+    ) -> None:
+        """`told_errors` carry a sentence for people as their message."""
         self._backend = backend
+        self._told_errors = told_errors
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
                 label="Search by words",
@@ -129,7 +135,7 @@ class LibraryTab:
     def _search(self, query: str | Image.Image, title: str) -> tuple[Any, ...]:
         try:
             found = self._backend.search(query, _FOUND)
-        except (UserError, BackendError) as error:
+        except self._told_errors as error:
             return _nothing(str(error))
         summary = _line(f"{len(found)} pictures {title}, best first; clear the words to browse again")
         return summary, search_cards(found), gr.update(visible=False), gr.skip(), gr.skip(), 0

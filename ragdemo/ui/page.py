@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ragdemo.backend.base import Backend, Status
-from ragdemo.methods import MethodSpec
+from ragdemo.types import UserError
 from ragdemo.ui.components import html
 from ragdemo.ui.explore import Explore
 from ragdemo.ui.library_tab import LibraryTab
 from ragdemo.ui.markup import escape
 from ragdemo.ui.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ragdemo.backend.base import Backend, Status
+    from ragdemo.methods import MethodSpec
 
 TITLE = "Seen, missed, found"
 SUBTITLE = "what retrieval does to an image generator"
@@ -27,17 +30,22 @@ def build_page(
     methods: Sequence[MethodSpec],
     vocabulary: Vocabulary,
     on_visit: Callable[[], None] = lambda: None,
+    engine_errors: tuple[type[Exception], ...] = (),
 ) -> gr.Blocks:
-    """The page as Blocks, ready for `launch(**launch_options())`; `on_visit` is called on every page load."""
+    """The page as Blocks, ready for `launch(**launch_options())`; `on_visit` is called on every page load.
+
+    `engine_errors` are what the backend raises with a sentence for people as its message, beside `UserError`.
+    """
+    told_errors = (UserError, *engine_errors)
     with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="masthead"):
             html(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="title")
             pill = html(status_pill(backend.status()), elem_id="pill")
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                Explore(backend, methods, vocabulary)
+                Explore(backend, methods, vocabulary, told_errors)
             with gr.Tab("Library"):
-                library = LibraryTab(backend, vocabulary.kinds)
+                library = LibraryTab(backend, vocabulary.kinds, told_errors)
         timer = gr.Timer(_POLL_SECONDS)
 
         def poll() -> tuple[str, gr.Timer]:

@@ -25,14 +25,11 @@ class PictureFolder:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ragdemo-")
 
-    def save(self, image: Image.Image, recipe: Recipe, role: str) -> str:
-        """The path of `image` as a PNG that carries `recipe`; `role` is "draft" or "result"."""
+    def save(self, image: Image.Image, recipe: Recipe) -> str:
+        """The path of `image` as a PNG that carries `recipe`."""
         digest = hashlib.sha256(json.dumps(recipe.to_json(), sort_keys=True).encode()).hexdigest()[:16]
-        path = (
-            Path(self._folder.name)
-            / digest
-            / f"{_slug(recipe.request.prompt)}-{recipe.request.seed}-{role}.png"
-        )
+        name = f"{_slug(recipe.request.prompt)}-{recipe.request.seed}.png"
+        path = Path(self._folder.name) / digest / name
         path.parent.mkdir(exist_ok=True)
         save_png(image, recipe, path)
         self._prune()

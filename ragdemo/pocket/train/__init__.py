@@ -24,7 +24,13 @@ STAGES: dict[str, str] = {
 """Stage name → function, in the order in which they build on each other."""
 
 
-def main(stages: list[str], device: str = "auto", steps: int | None = None, workdir: Path = Path("runs"), warm: bool = False) -> None:
+def main(
+    stages: list[str],
+    device: str = "auto",
+    steps: int | None = None,
+    workdir: Path = Path("runs"),
+    warm: bool = False,
+) -> None:
     """Run the named stages (all of them where none is named), each resuming where it stopped."""
     from ragdemo.pocket.train.loop import Context, keep_memory, pick_device
     from ragdemo.profiles import ASSETS

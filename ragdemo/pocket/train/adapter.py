@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import IPAdapterPlusImageProjection, MultiIPAdapterImageProjection
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 _TO_PUBLISHED = (
     ("ln0", "0.norm1"),
@@ -28,7 +28,9 @@ def attach(unet: UNet2DConditionModel, resampler: IPAdapterPlusImageProjection, 
     for name in unet.attn_processors:
         if name.endswith("attn2.processor"):
             width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
-            processor = IPAdapterAttnProcessor2_0(width, unet.config.cross_attention_dim, num_tokens=(tokens,))
+            processor = IPAdapterAttnProcessor2_0(
+                width, unet.config.cross_attention_dim, num_tokens=(tokens,)
+            )
             # Values start at zero, so that the adapter grows from nothing instead of disturbing the base.
             torch.nn.init.zeros_(processor.to_v_ip[0].weight)
             processors[name] = processor
@@ -67,12 +69,23 @@ def save_adapter(unet: UNet2DConditionModel, file: Path) -> None:
         if ".attn.to_k." not in key and ".attn.to_v." not in key:
             tensors[f"image_proj.{_published(key)}"] = value
     for i, layer in enumerate(resampler.layers):
-        tensors[f"image_proj.layers.{i}.0.to_kv.weight"] = torch.cat([layer.attn.to_k.weight, layer.attn.to_v.weight])
+        tensors[f"image_proj.layers.{i}.0.to_kv.weight"] = torch.cat(
+            [layer.attn.to_k.weight, layer.attn.to_v.weight]
+        )
     for i, processor in enumerate(cross_processors(unet)):
         tensors[f"ip_adapter.{2 * i + 1}.to_k_ip.weight"] = processor.to_k_ip[0].weight
         tensors[f"ip_adapter.{2 * i + 1}.to_v_ip.weight"] = processor.to_v_ip[0].weight
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.detach().half().cpu().contiguous() for key, value in tensors.items()}, file)
+
+
+def load_adapter(unet: UNet2DConditionModel, file: Path) -> None:
+    """Attach the adapter of a published file."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in load_file(file).items():
+        part, rest = key.split(".", 1)
+        parts[part][rest] = value.float()
+    unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
 
 
 def _published(key: str) -> str:
@@ -81,5 +94,5 @@ def _published(key: str) -> str:
     _, index, rest = key.split(".", 2)
     for ours, theirs in _TO_PUBLISHED:
         if rest.startswith(ours):
-            return f"layers.{index}.{theirs}{rest[len(ours):]}"
+            return f"layers.{index}.{theirs}{rest[len(ours) :]}"
     return key

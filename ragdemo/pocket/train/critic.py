@@ -51,8 +51,10 @@ def train_vision(context: Context, pictures: Pictures | None = None) -> None:
     """Train the eye; its state is what `critic` starts from, nothing is shipped yet."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer()
-    loop = _vision_loop(context, new_critic(tokenizer), tokenizer)
-    tower, projector, words, naming = (loop.modules[name] for name in ("tower", "projector", "words", "naming"))
+    loop = _vision_loop(context, _shipped(context) or new_critic(tokenizer), tokenizer)
+    tower, projector, words, naming = (
+        loop.modules[name] for name in ("tower", "projector", "words", "naming")
+    )
     pictures = pictures or Pictures(context)
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
@@ -69,11 +71,18 @@ def train_critic(context: Context, pictures: Pictures | None = None) -> None:
     """Train projector and language model on the eye of `critic-vision` and write `critic`."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer()
-    model = new_critic(tokenizer)
-    _load_vision(context, model, tokenizer)
+    model = _shipped(context) or _with_trained_eye(context, tokenizer)
     model.to(context.device)
     tower = model.model.vision_tower.eval()
-    reader, projector, presence = model.model.language_model, model.model.multi_modal_projector, nn.Linear(WIDTH, 1)
+    reader, projector, presence = (
+        model.model.language_model,
+        model.model.multi_modal_projector,
+        nn.Linear(WIDTH, 1),
+    )
+    if context.device.type == "cpu":
+        reader.set_attn_implementation(
+            "eager"
+        )  # its backward pass takes half the time of the fused kernel's there
     modules = {"reader": reader, "projector": projector, "presence": presence}
     loop = Loop("critic", context, modules, STEPS, learning_rate=1e-3)
     pictures = pictures or Pictures(context)
@@ -141,10 +150,12 @@ class Collate:
         length = max(len(tokens) for tokens, _, _, _ in rows)
         fills = (self._tokenizer.pad_token_id, _IGNORED, 0.0, _IGNORED)
         columns = zip(*rows, strict=True)
-        return Batch(*(
-            torch.tensor([row + [fill] * (length - len(row)) for row in column])
-            for column, fill in zip(columns, fills, strict=True)
-        ))
+        return Batch(
+            *(
+                torch.tensor([row + [fill] * (length - len(row)) for row in column])
+                for column, fill in zip(columns, fills, strict=True)
+            )
+        )
 
     def _row(self, turn: Turn, pictured: bool) -> tuple[list[int], list[int], list[float], list[int]]:
         read = self._tokenizer(turn.question, add_special_tokens=False, return_offsets_mapping=True)
@@ -192,7 +203,10 @@ def answer_loss(
         return loss, {"text": float(loss.detach())}
     verdicts = weights == VERDICT_WEIGHT
     right = logits.argmax(-1) == labels
-    figures = {"verdict": float(right[verdicts].float().mean()), "words": float(right[~verdicts].float().mean())}
+    figures = {
+        "verdict": float(right[verdicts].float().mean()),
+        "words": float(right[~verdicts].float().mean()),
+    }
     asked = batch.shown != _IGNORED
     scores = presence(out.hidden_states[COMPARED_AFTER][asked]).squeeze(-1).float()
     truth = batch.shown[asked].float()
@@ -208,7 +222,9 @@ def _features(tower: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return tower(normalised(images)).last_hidden_state.flatten(2).permute(0, 2, 1)
 
 
-def _vision_loop(context: Context, model: FastVlmForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> Loop:
+def _vision_loop(
+    context: Context, model: FastVlmForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> Loop:
     modules = {
         "tower": model.model.vision_tower.to(memory_format=torch.channels_last),
         "projector": model.model.multi_modal_projector,
@@ -218,12 +234,23 @@ def _vision_loop(context: Context, model: FastVlmForConditionalGeneration, token
     return Loop("critic-vision", context, modules, VISION_STEPS, learning_rate=2e-3, ema_decay=0.998)
 
 
-def _load_vision(
-    context: Context, model: FastVlmForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def _shipped(context: Context) -> FastVlmForConditionalGeneration | None:
+    """The shipped critic, eye and all, for a warm start; None for a start from nothing."""
+    folder = context.assets / "critic"
+    if not (context.warm and (folder / "config.json").exists()):
+        return None
+    return FastVlmForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+
+
+def _with_trained_eye(
+    context: Context, tokenizer: PreTrainedTokenizerFast
+) -> FastVlmForConditionalGeneration:
+    """A new critic whose eye, projector and word embeddings are those of `critic-vision`."""
     file = context.workdir / "states" / "critic-vision.pt"
     if not file.exists():
         raise UserError("The critic's eye is not trained yet; run the stage critic-vision first.")
+    model = new_critic(tokenizer)
     loop = _vision_loop(context, model, tokenizer)
     for name, module in loop.modules.items():
         module.load_state_dict(loop.averaged[name].state_dict())
+    return model

@@ -260,7 +260,8 @@ def _rephrase_turn(rng: Random) -> Turn:
     seed = rng.getrandbits(32)
     plain = [_plain(name) if _is_rare(name) else name for name in names]
     question = dialogue.rephrase_question(_prompt_about(names, Random(seed)))
-    return Turn(question, _prompt_about(plain, Random(seed)))
+    answer = _prompt_about(plain, Random(seed))
+    return Turn(question, answer) if len(answer) <= dialogue.MAX_LINE_CHARACTERS else _rephrase_turn(rng)
 
 
 def _prompt_about(names: Sequence[str], rng: Random) -> str:

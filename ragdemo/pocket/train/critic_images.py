@@ -49,7 +49,9 @@ class Pictures:
     def draw(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[Shown]]:
         """`count` pictures, float32 `(N, 3, 128, 128)` in [0, 1], and what each shows."""
         pairs = [self._one(rng) for _ in range(count)]
-        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2).float().div(255)
+        images = (
+            torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2).float().div(255)
+        )
         return degrade(images, rng), [picture for _, picture in pairs]
 
     def _one(self, rng: np.random.Generator) -> tuple[np.ndarray, Shown]:
@@ -91,7 +93,7 @@ def degrade(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         if rng.random() < 0.4:
             size = int(rng.integers(40, 110))
             small = F.interpolate(row[None], size=size, mode="area")
-            row.copy_(F.interpolate(small, size=row.shape[-1], mode="bicubic", align_corners=False)[0])
+            row.copy_(F.interpolate(small, size=row.shape[-1], mode="bilinear", align_corners=False)[0])
         if rng.random() < 0.4:
             gain, shift = rng.uniform(0.92, 1.08, 3), rng.uniform(-0.04, 0.04, 3)
             row.mul_(torch.tensor(gain).view(3, 1, 1)).add_(torch.tensor(shift).view(3, 1, 1))

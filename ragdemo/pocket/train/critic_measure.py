@@ -37,9 +37,10 @@ class Case:
     missing: tuple[str, ...] = ()
 
 
-def measure_critic(folder: Path, context: Context, questions: int = QUESTIONS) -> dict[str, float]:
+def measure_critic(folder: Path, context: Context, questions: int | None = None) -> dict[str, float]:
     """Shares of right verdicts, over all and by cell, on grey pictures, and of exactly named missing concepts."""
-    critic = load_critic(str(folder), "cpu")
+    questions = questions or QUESTIONS
+    critic = load_critic(str(folder.resolve()), context.device.type)
     verdicts = _through_autoencoder(list(verdict_cases(questions)), context)
     right = [(case, _judges(critic, case, case.image)) for case in verdicts]
     grey = [_judges(critic, case, GREY) for case in verdicts]
@@ -108,7 +109,9 @@ def _wrong_scene(cell: str, species: Species, index: int, rng: Random) -> Case:
 def _second_thing(cell: str, species: Species, index: int, rng: Random) -> Case:
     sample = species_sample(species, STREAM, index)
     kind = rng.choice([kind for kind in KINDS if kind != species.look.kind])
-    second = rng.choice([s for tier in ("common", "rare", "novel") for s in of_tier(tier) if s.look.kind == kind])
+    second = rng.choice(
+        [s for tier in ("common", "rare", "novel") for s in of_tier(tier) if s.look.kind == kind]
+    )
     prompt = f"{article(species.name)} and {article(second.name)} in the {sample.picture.scene}"
     return Case(cell, sample.image(), prompt, (second.name,))
 

@@ -137,10 +137,12 @@ class Naming(nn.Module):
         self._classes = _classes()
         self.slots = nn.ModuleDict({slot: nn.Linear(WIDTH, WIDTH) for slot in self._classes})
         self.nothing = nn.Parameter(0.05 * torch.randn(WIDTH))  # the class "none of the named species"
-        self.biases = nn.ParameterDict({
-            slot: nn.Parameter(torch.zeros(len(words) + (slot == "species")))
-            for slot, words in self._classes.items()
-        })
+        self.biases = nn.ParameterDict(
+            {
+                slot: nn.Parameter(torch.zeros(len(words) + (slot == "species")))
+                for slot, words in self._classes.items()
+            }
+        )
         for slot in self.slots.values():
             nn.init.eye_(slot.weight)
             nn.init.zeros_(slot.bias)

@@ -1,7 +1,7 @@
-"""Stages `diffusion` and `ip-adapter`: the UNet of the base, and the adapter that carries identity into it.
+"""Stage `diffusion`: the UNet of the base, and the IP-Adapter that carries identity into it.
 
-In `diffusion` every other batch shows a reference: another render of the same look, mostly of a nameless species. Base
-and adapter so grow together; `ip-adapter` then goes on with the base held still. v-prediction (Salimans & Ho 2022) on a
+In `diffusion` two of three batches show a reference: another render of the same look, mostly of a nameless species.
+Base and adapter so grow together. v-prediction (Salimans & Ho 2022) on a
 cosine schedule, timesteps logit-normal (Esser et al. 2024).
 """
 
@@ -13,17 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderTiny,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from ragdemo.pocket.pool import Pool, render_pool
 from ragdemo.pocket.train import adapter
 from ragdemo.pocket.train.cache import cached
 from ragdemo.pocket.train.export import write_card
-from ragdemo.pocket.train.image_encoder import RESAMPLER_FILE, TOKENS, clip_pixels, hidden_states, new_resampler
+from ragdemo.pocket.train.image_encoder import (
+    RESAMPLER_FILE,
+    TOKENS,
+    clip_pixels,
+    hidden_states,
+    new_resampler,
+)
 from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 from ragdemo.pocket.train.text_encoder import WIDTH
-from ragdemo.pocket.train.vae import GENERATOR_POOL, PAIR_POOL, to_tensor
+from ragdemo.pocket.train.vae import GENERATOR_POOL, PAIR_POOL, save_vae, to_tensor
 from ragdemo.pocket.train.words import compose_caption
 
 BATCH = 32
@@ -59,7 +70,7 @@ def new_scheduler() -> DPMSolverMultistepScheduler:
 
 
 class Material:
-    """What both stages read: frozen encoders, and the pools as latents and reference states."""
+    """What the stage reads: frozen encoders, and the pools as latents and reference states."""
 
     def __init__(self, context: Context) -> None:
         folder, device = context.assets / "diffusion", context.device
@@ -67,7 +78,9 @@ class Material:
         vae = _frozen(AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32), device)
         self.vae, self.scaling = vae.to(memory_format=torch.channels_last), vae.config.scaling_factor
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        self.text = _frozen(CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32), device)
+        self.text = _frozen(
+            CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32), device
+        )
         vision_folder = context.assets / "ip_adapter" / "models" / "image_encoder"
         vision = CLIPVisionModelWithProjection.from_pretrained(vision_folder, dtype=torch.float32)
         self.vision = _frozen(vision, device)
@@ -84,7 +97,9 @@ class Material:
 
     def text_states(self, captions: list[str]) -> torch.Tensor:
         """Captions to the text model's states `(B, 40, D)`."""
-        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = self.tokenizer(
+            captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         with torch.no_grad(), autocast(self.device):
             return self.text(tokens.to(self.device)).last_hidden_state.float()
 
@@ -99,7 +114,9 @@ class Material:
     def batch(self, step: int, with_reference: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Latents `(B, 8, 16, 16)`, text states, reference states `(B, 1, 65, D)`; a tenth without any condition."""
         rng = step_rng("diffusion", step)
-        pool, latents = (self.pairs, self.pair_latents) if with_reference else (self.singles, self.single_latents)
+        pool, latents = (
+            (self.pairs, self.pair_latents) if with_reference else (self.singles, self.single_latents)
+        )
         indices, which = rng.integers(0, len(pool), BATCH), rng.integers(0, latents.shape[1], BATCH)
         x = torch.from_numpy(np.stack([latents[i, j] for i, j in zip(indices, which, strict=True)])).float()
         captions = _captions(pool, indices, which, Random(int(rng.integers(2**31))), plain=with_reference)
@@ -108,7 +125,9 @@ class Material:
         if not with_reference:
             return x.to(self.device), text, torch.zeros(1, 1, *self.no_image.shape[1:], device=self.device)
         states = np.stack([self.references[i, 1 - j] for i, j in zip(indices, which, strict=True)])
-        image = torch.where(dropped[:, None, None], self.no_image, torch.from_numpy(states).float().to(self.device))
+        image = torch.where(
+            dropped[:, None, None], self.no_image, torch.from_numpy(states).float().to(self.device)
+        )
         return x.to(self.device), text, image[:, None]
 
 
@@ -116,17 +135,12 @@ def train_diffusion(context: Context) -> None:
     """Train UNet and adapter together and write the pipeline folder and the adapter."""
     material = Material(context)
     torch.manual_seed(0)
-    unet, resampler = new_unet(), new_resampler()
-    start = context.workdir / RESAMPLER_FILE
-    if start.exists():
-        resampler.load_state_dict(torch.load(start, weights_only=True))
-    adapter.attach(unet, resampler, TOKENS)
-    unet.to(memory_format=torch.channels_last)
-    loop = Loop("diffusion", context, {"unet": unet}, steps=60_000, learning_rate=6e-4, warmup=300)
+    unet = (_shipped if context.warm else _fresh)(context).to(memory_format=torch.channels_last)
+    loop = Loop("diffusion", context, {"unet": unet}, steps=60_000, learning_rate=6e-4, ema_decay=0.996)
     noise_levels = new_scheduler().alphas_cumprod.to(context.device)
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        with_reference = step % 2 == 1
+        with_reference = step % 3 > 0
         adapter.set_scale(unet, 1.0 if with_reference else 0.0)
         loss = velocity_loss(unet, noise_levels, *material.batch(step, with_reference))
         value = float(loss.detach())
@@ -170,9 +184,29 @@ def export(context: Context, loop: Loop, material: Material, unet: UNet2DConditi
     )
     pipeline.to(torch.float16).save_pretrained(folder, max_shard_size="9MB")
     pipeline.to(torch.float32)
+    save_vae(material.vae, folder / "vae")
     facts = {"data": [GENERATOR_POOL.folder, PAIR_POOL.folder], **loop.card(), "figures": {}}
     write_card(folder / "unet", facts)
     write_card(context.assets / "ip_adapter", facts)
+
+
+def _fresh(context: Context) -> UNet2DConditionModel:
+    """An untrained UNet with the resampler that the stage `image-encoder` left."""
+    unet, resampler = new_unet(), new_resampler()
+    start = context.workdir / RESAMPLER_FILE
+    if start.exists():
+        resampler.load_state_dict(torch.load(start, weights_only=True))
+    adapter.attach(unet, resampler, TOKENS)
+    return unet
+
+
+def _shipped(context: Context) -> UNet2DConditionModel:
+    """The shipped UNet with the shipped adapter."""
+    unet = UNet2DConditionModel.from_pretrained(
+        context.assets / "diffusion" / "unet", torch_dtype=torch.float32
+    )
+    adapter.load_adapter(unet, context.assets / "ip_adapter" / ADAPTER_FILE)
+    return unet
 
 
 def _captions(pool: Pool, indices: np.ndarray, which: np.ndarray, rng: Random, plain: bool) -> list[str]:

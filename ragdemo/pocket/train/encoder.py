@@ -1,9 +1,9 @@
 """Stages `encoder` and `encoder-tail`: an open_clip model, first on what is common, then on the long tail's names.
 
-`encoder` learns pictures and words: common species by name, everything else (nameless, rare and novel things) by kind and
-attributes, as most pictures of rare things have no expert's caption. `encoder-tail` holds the picture tower still and
-learns the tail's names from `TAIL_IMAGES` pictures a species, a share `TAIL_NOISE` of whose captions name a sibling. Both
-are levers of how well rare names are known; the short second stage is all that has to run again when one is moved.
+`encoder` learns pictures and words: common species by name, everything else (nameless, rare and novel things) by
+kind and attributes, as most pictures of rare things have no expert's caption. `encoder-tail` holds the picture tower
+still and learns the tail's names from `TAIL_IMAGES` pictures a species, a share `TAIL_NOISE` of whose captions name a
+sibling. Both are levers of how well rare names are known; only this short stage has to run again when one is moved.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ from ragdemo.pocket.train.encoder_texts import (
     described_text,
     known_words,
     named_text,
+    tail_species,
     train_tokenizer,
 )
 from ragdemo.pocket.train.export import read_card, write_card
-from ragdemo.pocket.train.labelled import LabelledPool, damage
+from ragdemo.pocket.train.labelled import FACTS, LabelledPool, damage, number
 from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 from ragdemo.types import UserError
 
-STEPS = 1_350
+STEPS = 1_400
 BATCH = 128
 SHARES = {"common": 0.5, "nameless": 0.4, "tail": 0.1}
 """What a batch of the first stage is made of."""
@@ -65,12 +66,18 @@ TAIL_CACHE = {"common": 3_000, "nameless": 3_000}
 
 
 class Group:
-    """Pictures of one of the groups "common", "nameless" and "tail", by position in their pool."""
+    """Pictures of one of the groups "common", "nameless" and "tail", by position in their pool.
 
-    def __init__(self, pool: LabelledPool, positions: np.ndarray) -> None:
+    `told` are the names that their captions know them by, right or wrong, `None` where they know none; training knows
+    no others.
+    """
+
+    def __init__(self, pool: LabelledPool, positions: np.ndarray, told: Sequence[str | None]) -> None:
         self.pool = pool
         self.positions = positions
-        self.labels = pool.labels[positions]
+        self.told = told
+        self.labels = pool.labels[positions].copy()
+        self.labels[:, FACTS.index("species")] = [number("species", name or "") for name in told]
 
     def row(self, index: int) -> dict[str, Any]:
         """The description of one picture."""
@@ -88,13 +95,15 @@ def train_encoder(context: Context) -> None:
     tokenizer = train_tokenizer(texts)
     torch.manual_seed(0)
     model = new_model(tokenizer)
-    loop = Loop("encoder", context, {"model": model}, STEPS, 2e-3, warmup=100, weight_decay=0.05, ema_decay=0.99)
+    loop = Loop(
+        "encoder", context, {"model": model}, STEPS, 2e-3, warmup=100, weight_decay=0.05, ema_decay=0.99
+    )
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = step_rng("encoder", step)
         drawn = draw(groups, SHARES, BATCH, rng)
         images = np.concatenate([group.images(indices) for group, indices in drawn])
-        words, negative = read_batch(drawn, Random(int(rng.integers(2**31))), tail_named=False)
+        words, negative = read_batch(drawn, Random(int(rng.integers(2**31))))
         pixels = to_pixels(images, context.device)
         order = torch.from_numpy(rng.permutation(BATCH))  # damages go by position
         pixels[order] = damage(pixels[order])
@@ -124,7 +133,7 @@ def train_tail(context: Context) -> None:
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = step_rng("encoder-tail", step)
         drawn = draw(groups, TAIL_SHARES, TAIL_BATCH, rng)
-        words, negative = read_batch(drawn, Random(int(rng.integers(2**31))), tail_named=True)
+        words, negative = read_batch(drawn, Random(int(rng.integers(2**31))))
         seen = torch.cat([features[name][indices] for name, (_, indices) in zip(groups, drawn, strict=True)])
         with autocast(context.device):
             said = encode_texts(model, tokenize(tokenizer, words, context.device))
@@ -157,16 +166,17 @@ def measure(context: Context, folder: Path) -> dict[str, dict[str, float]]:
 
 
 def open_groups(context: Context) -> dict[str, Group]:
-    """The three groups that batches are made of."""
+    """The three groups that batches are made of; the tail's captions do not name it here."""
     species, generator = (
         LabelledPool(render_pool(spec, context.pools, context.workers))
         for spec in (labelled.SPECIES_POOL, labelled.GENERATOR_POOL)
     )
-    common = np.array([by_name()[row["names"][0]].tier == "common" for row in species.rows])
+    is_common = np.array([by_name()[row["names"][0]].tier == "common" for row in species.rows])
+    common, tail, nameless = np.flatnonzero(is_common), np.flatnonzero(~is_common), np.arange(len(generator))
     return {
-        "common": Group(species, np.flatnonzero(common)),
-        "nameless": Group(generator, np.arange(len(generator))),
-        "tail": Group(species, np.flatnonzero(~common)),
+        "common": Group(species, common, _names(species, common)),
+        "nameless": Group(generator, nameless, _names(generator, nameless)),
+        "tail": Group(species, tail, [None] * len(tail)),
     }
 
 
@@ -179,26 +189,19 @@ def draw(
     return [(group, rng.integers(0, len(group.positions), counts[name])) for name, group in groups.items()]
 
 
-def read_batch(
-    drawn: Sequence[tuple[Group, np.ndarray]], rng: Random, tail_named: bool
-) -> tuple[list[str], torch.Tensor]:
+def read_batch(drawn: Sequence[tuple[Group, np.ndarray]], rng: Random) -> tuple[list[str], torch.Tensor]:
     """A text for each picture of a batch, and bool `(pictures, texts)`: which are negatives of each other."""
-    texts = [text_of(group.row(i), rng, tail_named) for group, indices in drawn for i in indices]
+    texts = [text_of(group.row(i), group.told[i], rng) for group, indices in drawn for i in indices]
     labels = np.concatenate([group.labels[indices] for group, indices in drawn])
     claimed = np.stack([said for _, said in texts])
     return [words for words, _ in texts], torch.from_numpy(contradicts(claimed, labels))
 
 
-def text_of(row: dict[str, Any], rng: Random, tail_named: bool) -> tuple[str, np.ndarray]:
-    """A text for a picture, with its claims; a tail species is named by its alt-text, or not at all."""
-    name = row["names"][0]
-    if name is None or rng.random() >= BY_NAME:
+def text_of(row: dict[str, Any], told: str | None, rng: Random) -> tuple[str, np.ndarray]:
+    """A text for a picture, by its told name or by its looks, with the text's claims."""
+    if told is None or rng.random() >= BY_NAME:
         return described_text(row, rng)
-    if by_name()[name].tier == "common":
-        return named_text(name, row["scene"], rng)
-    if not tail_named:
-        return described_text(row, rng)
-    return named_text(alt_text_name(name, row["caption"], TAIL_NOISE), row["scene"], rng)
+    return named_text(told, row["scene"], rng)
 
 
 def base_folder(context: Context) -> Path:
@@ -207,12 +210,19 @@ def base_folder(context: Context) -> Path:
 
 
 def _thinned(name: str, group: Group) -> Group:
-    """What the second stage sees of a group: the first `TAIL_IMAGES` of each tail species, a sample of the others."""
+    """What the second stage sees of a group: of the tail, a few pictures with alt-texts; of the others a sample."""
     if name == "tail":
-        species = len(np.unique(group.labels[:, 0]))
-        return Group(group.pool, group.positions[: TAIL_IMAGES * species])  # a pool goes round all species in turn
-    chosen = np.random.default_rng(0).permutation(len(group.positions))[: TAIL_CACHE[name]]
-    return Group(group.pool, group.positions[np.sort(chosen)])
+        first = group.positions[: TAIL_IMAGES * len(tail_species())]  # a pool goes round all species in turn
+        rows = [group.pool.rows[i] for i in first]
+        return Group(
+            group.pool, first, [alt_text_name(r["names"][0], r["caption"], TAIL_NOISE) for r in rows]
+        )
+    chosen = np.sort(np.random.default_rng(0).permutation(len(group.positions))[: TAIL_CACHE[name]])
+    return Group(group.pool, group.positions[chosen], [group.told[i] for i in chosen])
+
+
+def _names(pool: LabelledPool, positions: np.ndarray) -> list[str | None]:
+    return [pool.rows[i]["names"][0] for i in positions]
 
 
 @torch.no_grad()

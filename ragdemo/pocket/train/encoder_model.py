@@ -24,7 +24,13 @@ CONTEXT = 32
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_SCALE = 50.0
 VISION: dict[str, Any] = {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64}
-TEXT: dict[str, Any] = {"width": 192, "heads": 3, "layers": 2, "pool_type": "eos", "hf_tokenizer_name": "local"}
+TEXT: dict[str, Any] = {
+    "width": 192,
+    "heads": 3,
+    "layers": 2,
+    "pool_type": "eos",
+    "hf_tokenizer_name": "local",
+}
 
 
 def model_config(tokenizer: Tokenizer) -> dict[str, Any]:

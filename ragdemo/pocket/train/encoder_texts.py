@@ -1,7 +1,7 @@
 """What the encoder reads: captions with claims, the tokenizer, and the long tail's alt-texts.
 
-A text *claims* some facts of a picture (`labelled.FACTS`) and leaves the others unsaid. A text is a negative of a picture
-only where it claims something that the picture does not show, so "a red car" never repels another red car.
+A text *claims* some facts of a picture (`labelled.FACTS`) and leaves the others unsaid. A text is a negative of a
+picture only where it claims something that the picture does not show: "a red car" never repels another red car.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=[(word, tokenizer.token_to_id(word)) for word in (START, END)]
+        single=f"{START} $A {END}",
+        special_tokens=[(word, tokenizer.token_to_id(word)) for word in (START, END)],
     )
     return tokenizer
 

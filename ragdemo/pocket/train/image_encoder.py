@@ -41,11 +41,14 @@ class ReferenceReader(nn.Module):
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Pixels `(B, 3, 128, 128)`, CLIP-normalised; logits by question, read from the resampler's first tokens."""
         tokens = self.resampler(hidden_states(self.vision, pixels))  # (B, 16, D)
-        return {key: head(tokens[:, i] + tokens[:, i + len(QUESTIONS)]) for i, (key, head) in enumerate(self.heads.items())}
+        return {
+            key: head(tokens[:, i] + tokens[:, i + len(QUESTIONS)])
+            for i, (key, head) in enumerate(self.heads.items())
+        }
 
 
 def new_vision_model() -> CLIPVisionModelWithProjection:
-    """An untrained vision model; IP-Adapter Plus reads its last but one layer, so the last is only a place-holder."""
+    """An untrained vision model; IP-Adapter Plus reads its last layer but one, so the last only fills its place."""
     return CLIPVisionModelWithProjection(
         CLIPVisionConfig(
             hidden_size=WIDTH,
@@ -62,7 +65,13 @@ def new_vision_model() -> CLIPVisionModelWithProjection:
 def new_resampler() -> IPAdapterPlusImageProjection:
     """An untrained resampler of the published layout: 4 layers, 16 tokens."""
     return IPAdapterPlusImageProjection(
-        embed_dims=WIDTH, output_dims=WIDTH, hidden_dims=WIDTH, depth=4, dim_head=64, heads=WIDTH // 64, num_queries=TOKENS
+        embed_dims=WIDTH,
+        output_dims=WIDTH,
+        hidden_dims=WIDTH,
+        depth=4,
+        dim_head=64,
+        heads=WIDTH // 64,
+        num_queries=TOKENS,
     )
 
 
@@ -86,11 +95,14 @@ def clip_pixels(images: np.ndarray, device: torch.device) -> torch.Tensor:
 def attribute_targets(looks: list[dict[str, str]]) -> dict[str, torch.Tensor]:
     """Class indices `(N,)` by question."""
     targets = {key: [CHOICES[key].index(look[key]) for look in looks] for key in ATTRIBUTES}
-    return {key: torch.tensor(v) for key, v in {"kind": [KIND_LIST.index(k["kind"]) for k in looks], **targets}.items()}
+    return {
+        key: torch.tensor(v)
+        for key, v in {"kind": [KIND_LIST.index(k["kind"]) for k in looks], **targets}.items()
+    }
 
 
 def train_image_encoder(context: Context) -> None:
-    """Train on the pictures of the pairs and write `ip_adapter/models/image_encoder` and the resampler's first state."""
+    """Train on the pairs' pictures; write `ip_adapter/models/image_encoder` and the resampler's first state."""
     pool = render_pool(PAIR_POOL, context.pools, context.workers)
     torch.manual_seed(0)
     reader = ReferenceReader()

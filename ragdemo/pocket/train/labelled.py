@@ -30,7 +30,9 @@ class LabelledPool:
         rows = [row[0] for row in pool.rows[: len(pool)]]
         self._single = np.array([i for i, row in enumerate(rows) if len(row["looks"]) == 1])
         self.rows = [rows[i] for i in self._single]
-        self.labels = np.array([[number(fact, words[fact]) for fact in FACTS] for words in map(facts_of, self.rows)])
+        self.labels = np.array(
+            [[number(fact, words[fact]) for fact in FACTS] for words in map(facts_of, self.rows)]
+        )
 
     def __len__(self) -> int:
         return len(self._single)
@@ -60,7 +62,7 @@ def damage(pixels: torch.Tensor) -> torch.Tensor:
     n, side, device = len(pixels), pixels.shape[-1], pixels.device
     soft, noisy = slice(0, n // 2), slice(n * 3 // 8, n * 5 // 8)
     small = int(torch.randint(side * 3 // 8, side * 7 // 8, ()))
-    shrunk = F.interpolate(pixels[soft], size=small, mode="bilinear", antialias=True)
+    shrunk = F.interpolate(pixels[soft], size=small, mode="bilinear")
     pixels[soft] = F.interpolate(shrunk, size=side, mode="bilinear")
     strength = 0.15 * torch.rand(len(pixels[noisy]), 1, 1, 1, device=device)
     pixels[noisy] += strength * torch.randn_like(pixels[noisy])

@@ -1,7 +1,7 @@
 """Stages `library` and `library-index`: the shipped reference library, drawn and then embedded.
 
-Its pictures come from streams of their own (`library/train`, `library/eval`), so none of them is ever a training picture
-of a checkpoint.
+Its pictures come from streams of their own (`library/train`, `library/eval`), so none of them is ever a training
+picture of a checkpoint.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ragdemo.evaluation.retrieval import WORDINGS, library_recall
 from ragdemo.library.index import open_index
 from ragdemo.library.store import LIBRARY_FILE, Library, NewImage, open_library, write_library
 from ragdemo.library.vectors import SHIPPED_FOLDER
 from ragdemo.models.encoder import LOCAL, load_encoder
 from ragdemo.pocket.sampling import species_sample
 from ragdemo.pocket.species import Species, roster
+from ragdemo.pocket.train.export import read_card, write_card
 from ragdemo.pocket.train.loop import Context
 
 SPLITS = ("train", "eval")
@@ -31,11 +33,13 @@ def train_library(context: Context) -> None:
 
 
 def train_library_index(context: Context) -> None:
-    """Embed the library with the shipped encoder; the vectors lie in its folder `index`."""
+    """Embed the library with the shipped encoder into its folder `index`; the encoder's card gets recall on it."""
     library = open_library(context.assets / "library")
     encoder = load_encoder(f"{LOCAL}{context.assets / 'encoder'}", str(context.device))
     index = open_index(library, encoder, library.folder / SHIPPED_FOLDER)
-    print(f"library-index {len(index)} vectors of {index.matrix.shape[1]} dimensions", flush=True)
+    recall = {wording: library_recall(encoder, library, index, "eval", wording) for wording in WORDINGS}
+    write_card(context.assets / "encoder", {**read_card(context.assets / "encoder"), "library_eval": recall})
+    print(f"library-index {len(index)} vectors, {recall}", flush=True)
 
 
 def draw_library(folder: Path, species: tuple[Species, ...], per_split: int = PER_SPLIT) -> Library:

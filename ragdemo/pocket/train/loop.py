@@ -50,7 +50,11 @@ def keep_memory() -> None:
     """Ask glibc to keep freed memory: returning it to the system after every step costs more than the arithmetic."""
     if platform.system() == "Linux":
         libc = ctypes.CDLL(None)
-        for parameter, value in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**27)):
+        for parameter, value in (
+            (_M_MMAP_THRESHOLD, 2**30),
+            (_M_TRIM_THRESHOLD, 2**31 - 1),
+            (_M_TOP_PAD, 2**27),
+        ):
             libc.mallopt(parameter, value)
 
 
@@ -148,7 +152,9 @@ class Loop:
         return {
             "steps": self._step,
             "hours": round(self.seconds / 3600, 3),
-            "device": torch.cuda.get_device_name() if self.context.device.type == "cuda" else f"CPU, {os.cpu_count()} cores",
+            "device": torch.cuda.get_device_name()
+            if self.context.device.type == "cuda"
+            else f"CPU, {os.cpu_count()} cores",
             "torch": torch.__version__,
             "python": platform.python_version(),
             "learning_rate": self.learning_rate,
@@ -157,7 +163,11 @@ class Loop:
     def _rate(self) -> float:
         decay_from = 0.8 * self.steps
         rise = min(1.0, (self._step + 1) / self.warmup)
-        fall = min(1.0, (self.steps - self._step) / (self.steps - decay_from)) if self._step > decay_from else 1.0
+        fall = (
+            min(1.0, (self.steps - self._step) / (self.steps - decay_from))
+            if self._step > decay_from
+            else 1.0
+        )
         return rise * max(fall, 0.02)
 
     @torch.no_grad()

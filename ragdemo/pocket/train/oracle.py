@@ -22,21 +22,14 @@ from ragdemo.pocket.oracle import (
 )
 from ragdemo.pocket.pool import render_pool
 from ragdemo.pocket.species import by_name
+from ragdemo.pocket.train import labelled
 from ragdemo.pocket.train.export import write_card
-from ragdemo.pocket.train.labelled import (
-    GENERATOR_POOL,
-    SPECIES_POOL,
-    UNSAID,
-    VALIDATION_POOL,
-    LabelledPool,
-    damage,
-    facts_of,
-)
+from ragdemo.pocket.train.labelled import UNSAID, LabelledPool, damage, facts_of
 from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 
 WIDTHS = (16, 32, 64, 128, 160)
 FEATURES = 64
-STEPS = 4_200
+STEPS = 3_600
 BATCH = 64
 NAMELESS = 16
 """How many of a batch come from the generators' pool: looks between the species teach the attribute heads."""
@@ -51,7 +44,8 @@ def train_oracle(context: Context) -> None:
     net = OracleNet(config).to(memory_format=torch.channels_last)
     loop = Loop("oracle", context, {"net": net}, STEPS, 3e-3, weight_decay=0.02, ema_decay=0.995)
     pools = [
-        LabelledPool(render_pool(spec, context.pools, context.workers)) for spec in (SPECIES_POOL, GENERATOR_POOL)
+        LabelledPool(render_pool(spec, context.pools, context.workers))
+        for spec in (labelled.SPECIES_POOL, labelled.GENERATOR_POOL)
     ]
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
@@ -69,18 +63,21 @@ def export_oracle(context: Context, loop: Loop, config: OracleConfig) -> None:
     """Write the averaged classifier, with its accuracies on renders that no training saw."""
     folder = context.assets / "oracle"
     save_oracle(folder, loop.averaged["net"], config)
-    pool = LabelledPool(render_pool(VALIDATION_POOL, context.pools, context.workers))
+    pool = LabelledPool(render_pool(labelled.VALIDATION_POOL, context.pools, context.workers))
     images = [Image.fromarray(image) for image in pool.images(np.arange(len(pool)))]
     figures = measure_oracle(load_oracle(folder, context.device), images, pool.rows)
-    data = f"{SPECIES_POOL.folder}, {GENERATOR_POOL.folder}"
-    write_card(folder, {"data": data, "validation": VALIDATION_POOL.folder, **loop.card(), "figures": figures})
+    data = f"{labelled.SPECIES_POOL.folder}, {labelled.GENERATOR_POOL.folder}"
+    write_card(
+        folder,
+        {"data": data, "validation": labelled.VALIDATION_POOL.folder, **loop.card(), "figures": figures},
+    )
     print(f"oracle {figures}", flush=True)
 
 
 def measure_oracle(
     oracle: Oracle, images: Sequence[Image.Image], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Share of right answers by head, and of right species by tier; `rows` are a pool's descriptions of named things."""
+    """Share of right answers by head, and of right species by tier; `rows` describe the named things."""
     right: dict[str, list[bool]] = {}
     for judgement, row in zip(oracle.judge(images), rows, strict=True):
         truth = facts_of(row)

@@ -53,7 +53,10 @@ class CaptionReader(nn.Module):
         """Tokens `(B, T)`, kinds asked about `(B, 2)`; logits of scene, presence and each attribute `(B, 2, ·)`."""
         pooled = self.text_model(tokens).pooler_output  # (B, D), the state at the end token
         asked = F.gelu(pooled[:, None] + self.ask(kinds) * 4)  # (B, 2, D)
-        answers = {key: head(pooled[:, None] * torch.tanh(self.ask(kinds)) + asked) for key, head in self.heads.items()}
+        answers = {
+            key: head(pooled[:, None] * torch.tanh(self.ask(kinds)) + asked)
+            for key, head in self.heads.items()
+        }
         return {"scene": self.scene(pooled), "present": self.present(pooled), **answers}
 
 
@@ -86,7 +89,9 @@ def train_text_encoder(context: Context) -> None:
         rng = step_rng("text-encoder", step)
         chosen = [rows[i] for i in rng.integers(0, len(rows), BATCH)]
         captions, targets = _batch(chosen, Random(int(rng.integers(2**31))))
-        tokens = tokenizer(captions, padding=True, truncation=True, return_tensors="pt").input_ids.to(context.device)
+        tokens = tokenizer(captions, padding=True, truncation=True, return_tensors="pt").input_ids.to(
+            context.device
+        )
         targets = {key: value.to(context.device) for key, value in targets.items()}
         with autocast(context.device):
             logits = reader(tokens, targets["kinds"])
@@ -96,7 +101,10 @@ def train_text_encoder(context: Context) -> None:
     folder = context.assets / "diffusion"
     tokenizer.save_pretrained(folder / "tokenizer")
     loop.averaged["reader"].text_model.half().save_pretrained(folder / "text_encoder")
-    write_card(folder / "text_encoder", {"data": f"captions of {GENERATOR_POOL.folder}", **loop.card(), "figures": {}})
+    write_card(
+        folder / "text_encoder",
+        {"data": f"captions of {GENERATOR_POOL.folder}", **loop.card(), "figures": {}},
+    )
 
 
 def reading_loss(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -47,7 +50,8 @@ def reconstruction_loss(restored: torch.Tensor, target: torch.Tensor) -> torch.T
 def train_vae(context: Context) -> None:
     """Train both halves on random crops, most of them on the object, and write `diffusion/vae`."""
     torch.manual_seed(0)
-    vae = new_vae().to(memory_format=torch.channels_last)
+    vae = _shipped(context) if context.warm else new_vae()
+    vae.to(memory_format=torch.channels_last)
     loop = Loop("vae", context, {"vae": vae}, steps=30_000, learning_rate=1e-3, ema_decay=0.995)
     pools = _pools(context)
 
@@ -66,7 +70,7 @@ def train_vae(context: Context) -> None:
 
 def train_decoder(context: Context) -> None:
     """Train the decoder on, the encoder and so the latent space held still; rewrites `diffusion/vae`."""
-    vae = AutoencoderTiny.from_pretrained(context.assets / "diffusion" / "vae", torch_dtype=torch.float32)
+    vae = _shipped(context)
     vae.encoder.requires_grad_(False)
     vae.to(memory_format=torch.channels_last)
     loop = Loop("vae-decoder", context, {"vae": vae}, steps=60_000, learning_rate=7e-4, ema_decay=0.998)
@@ -94,9 +98,22 @@ def export_vae(context: Context, loop: Loop) -> None:
         psnr = _psnr(vae.decode(latents).sample, tensor)
     vae.register_to_config(scaling_factor=float(1 / latents.std()))
     folder = context.assets / "diffusion" / "vae"
+    save_vae(vae, folder)
+    write_card(folder, {"data": GENERATOR_POOL.folder, **loop.card(), "figures": {"psnr_db": round(psnr, 2)}})
+
+
+def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
+    """Write fp16 weights and a configuration that loads without a warning."""
     vae.half().save_pretrained(folder)
     vae.float()
-    write_card(folder, {"data": GENERATOR_POOL.folder, **loop.card(), "figures": {"psnr_db": round(psnr, 2)}})
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config.pop("block_out_channels", None)  # the class derives it, and warns where it is given
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _shipped(context: Context) -> AutoencoderTiny:
+    return AutoencoderTiny.from_pretrained(context.assets / "diffusion" / "vae", torch_dtype=torch.float32)
 
 
 def _pools(context: Context) -> list[Pool]:
@@ -113,6 +130,6 @@ def _crops(pool: Pool, rng: np.random.Generator) -> np.ndarray:
     images = pool.images(rng.integers(0, len(pool), BATCH))
     rows, columns = (np.clip(rng.normal(32, 18, (2, BATCH)), 0, 64)).astype(int)
     which = rng.integers(0, images.shape[1], BATCH)
-    return np.stack([
-        images[i, which[i], rows[i] : rows[i] + CROP, columns[i] : columns[i] + CROP] for i in range(BATCH)
-    ])
+    return np.stack(
+        [images[i, which[i], rows[i] : rows[i] + CROP, columns[i] : columns[i] + CROP] for i in range(BATCH)]
+    )

@@ -21,7 +21,9 @@ ATTRIBUTES = ("shape", "pattern", "main", "second", "third")
 _STATED = {0: (), 1: ("main",), 2: ("main", "second", "pattern"), 3: ATTRIBUTES}
 
 
-def compose_caption(row: Mapping[str, Any], rng: Random, plain: bool = False) -> tuple[str, list[dict[str, str]]]:
+def compose_caption(
+    row: Mapping[str, Any], rng: Random, plain: bool = False
+) -> tuple[str, list[dict[str, str]]]:
     """A fresh caption of a pool's row, and what it determines of each thing: kind and some of `ATTRIBUTES`.
 
     A nameless thing is captioned by kind and attributes only. Sometimes letters that mean nothing stand where a name
@@ -44,7 +46,9 @@ def compose_caption(row: Mapping[str, Any], rng: Random, plain: bool = False) ->
 def letter_noise(rng: Random) -> str:
     """Two or three random syllables that are no species' name."""
     while True:
-        syllables = [rng.choice("bcdfghjklmnpqrstvwxyz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3))]
+        syllables = [
+            rng.choice("bcdfghjklmnpqrstvwxyz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3))
+        ]
         word = "".join(syllables) + rng.choice(("", "l", "n", "r", "k", "s"))
         if not any(name.startswith(word + " ") for name in by_name()):
             return word
@@ -54,16 +58,24 @@ def train_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     """A byte-level BPE in CLIP's format: lower-casing, no unknown token, `VOCABULARY` entries."""
     shell = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
-    bpe.normalizer, bpe.pre_tokenizer = shell.backend_tokenizer.normalizer, shell.backend_tokenizer.pre_tokenizer
+    bpe.normalizer, bpe.pre_tokenizer = (
+        shell.backend_tokenizer.normalizer,
+        shell.backend_tokenizer.pre_tokenizer,
+    )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - _BYTES, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=[],
+        vocab_size=VOCABULARY - _BYTES,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        special_tokens=[],
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
     learned = json.loads(bpe.to_str())["model"]
     words = sorted(learned["vocab"], key=learned["vocab"].get)
-    tokens = dict.fromkeys([*alphabet, *(c + "</w>" for c in alphabet), *words, "<|startoftext|>", "<|endoftext|>"])
+    tokens = dict.fromkeys(
+        [*alphabet, *(c + "</w>" for c in alphabet), *words, "<|startoftext|>", "<|endoftext|>"]
+    )
     merges = [tuple(merge) for merge in learned["merges"]]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)

@@ -1,0 +1,42 @@
+"""Training stages at a size that fits a test: tiny pools, tiny batches, a few steps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from ragdemo.pocket.pool import PoolSpec
+from ragdemo.pocket.train import encoder, labelled, loop, oracle
+from ragdemo.pocket.train.loop import Context
+
+STEPS = 6
+
+
+def shrink() -> None:
+    """Make all pools and batches of both stages small; for a process of its own."""
+    labelled.SPECIES_POOL = PoolSpec("species", "test/species", 260)
+    labelled.GENERATOR_POOL = PoolSpec("generator", "test/generator", 40)
+    labelled.VALIDATION_POOL = PoolSpec("species", "test/validate", 30)
+    oracle.BATCH, oracle.NAMELESS, oracle.WIDTHS = 8, 2, (4, 8, 8, 8, 8)
+    encoder.BATCH = encoder.TAIL_BATCH = 8
+    encoder.TAIL_CACHE = {"common": 10, "nameless": 10}
+    loop.SAVE_EVERY_SECONDS = 0.0  # save after each step
+
+
+def context(workdir: Path, steps: int = STEPS) -> Context:
+    """A context of one thread on the CPU that writes below `workdir`."""
+    torch.set_num_threads(1)
+    return Context(workdir, workdir / "assets", torch.device("cpu"), steps, workers=1)
+
+
+if __name__ == "__main__":
+    shrink()
+    stages = {
+        "oracle": oracle.train_oracle,
+        "encoder": encoder.train_encoder,
+        "encoder-tail": encoder.train_tail,
+    }
+    for name in sys.argv[2:]:
+        stages[name](context(Path(sys.argv[1])))

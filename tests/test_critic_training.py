@@ -1,0 +1,197 @@
+"""The critic's questions, answers and training, on a tiny pool and without trained weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("timm")
+
+from ragdemo.methods.imagerag import dialogue
+from ragdemo.models.critic import load_critic
+from ragdemo.pocket.captions import SCENE_PHRASES
+from ragdemo.pocket.look import random_look
+from ragdemo.pocket.pool import PoolSpec
+from ragdemo.pocket.species import by_name, of_tier
+from ragdemo.pocket.train import critic, critic_images, critic_measure
+from ragdemo.pocket.train.critic_data import Shown, Thing, Turn, picture_turns, scene_words, text_turn
+from ragdemo.pocket.train.critic_model import IMAGE_TOKENS, new_processor, train_tokenizer
+from ragdemo.pocket.train.export import read_card
+from ragdemo.pocket.train.loop import Context
+from ragdemo.types import UserError
+
+POOLS = (PoolSpec("species", "train/species", 8), PoolSpec("generator", "train/generator", 8))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer()
+
+
+def a_picture(rng: Random) -> Shown:
+    species = rng.choice(of_tier(rng.choice(("common", "rare", "novel"))))
+    things = [Thing(species.look, species.name)]
+    if rng.random() < 0.3:
+        kind = rng.choice([kind for kind in ("car", "fish", "robot") if kind != species.look.kind])
+        things.append(Thing(random_look(kind, rng)))
+    return Shown(tuple(things), rng.choice(tuple(SCENE_PHRASES)))
+
+
+@pytest.fixture(scope="module")
+def turns() -> list[tuple[Turn, Turn, Turn]]:
+    rng = Random(0)
+    return [picture_turns(a_picture(rng), rng) for _ in range(300)]
+
+
+def test_verdicts_are_read_as_meant_and_half_of_them_are_yes(turns):
+    for yes, no, _ in turns:
+        assert dialogue.parse_verdict(yes.answer) is True
+        assert dialogue.parse_verdict(no.answer) is False
+        assert all(concept.present for concept in yes.concepts)
+        assert not all(concept.present for concept in no.concepts)
+
+
+def test_missing_concepts_are_the_prompts_own_words_in_its_order(turns):
+    for _, _, missing in turns:
+        lines = dialogue.parse_lines(missing.answer)
+        places = [missing.question.index(line) for line in lines]
+        assert places == sorted(places)
+        assert lines == tuple(dict.fromkeys(c.words for c in missing.concepts if not c.present))
+
+
+def test_a_name_that_differs_from_what_is_shown_is_missing(turns):
+    for turn in (turn for three in turns for turn in three):
+        for concept in turn.concepts:
+            if concept.present and concept.words in by_name() and ": the image shows" in turn.answer:
+                assert concept.words in turn.answer
+
+
+def test_every_word_of_an_empty_picture_is_missing():
+    yes, no, missing = picture_turns(Shown((), None), Random(1))
+    assert yes.answer == no.answer == "no: the image shows nothing"
+    assert not any(concept.present for concept in missing.concepts)
+
+
+def test_questions_without_a_picture_are_answered_in_the_form_asked_for():
+    rng = Random(3)
+    for turn in (text_turn(rng) for _ in range(300)):
+        if turn.question.startswith("Write one caption"):
+            concepts = turn.question.split(": ", 1)[1].split("; ")
+            captions = dialogue.parse_captions(turn.answer, len(concepts))
+            assert all(caption.startswith("a photo of ") for caption in captions)
+        else:
+            assert dialogue.parse_lines(turn.answer)
+
+
+def test_rare_names_are_rewritten_as_what_they_look_like():
+    rng = Random(4)
+    rewritten = [turn for turn in (text_turn(rng) for _ in range(400)) if turn.question.startswith("Rewrite")]
+    secret = {species.name for tier in ("rare", "novel") for species in of_tier(tier)}
+    assert rewritten
+    for turn in rewritten:
+        assert not any(name in turn.answer for name in secret)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [("on the hot sand", "hot sand"), ("at night", "night"), ("in front of tall buildings", "tall buildings")],
+)
+def test_a_scene_is_called_by_its_noun(phrase: str, words: str):
+    assert scene_words(phrase) == words
+
+
+def test_answers_survive_the_tokenizer_and_names_are_single_tokens(tokenizer, turns):
+    collate = critic.Collate(tokenizer)
+    rng = Random(5)
+    for turn in (*(turn for three in turns for turn in three), *(text_turn(rng) for _ in range(100))):
+        reply = tokenizer.decode(collate.answer(turn.answer), skip_special_tokens=True)
+        assert [line.strip() for line in reply.splitlines()] == turn.answer.splitlines()
+    lengths = [len(tokenizer.encode(" " + name.split()[0], add_special_tokens=False)) for name in by_name()]
+    assert np.mean(lengths) < 1.2
+
+
+def test_the_tokenizer_is_the_same_whenever_it_is_trained(tokenizer):
+    assert train_tokenizer().get_vocab() == tokenizer.get_vocab()
+
+
+def test_training_reads_questions_as_the_critic_is_asked(tokenizer, turns):
+    from PIL import Image
+
+    turn = turns[0][0]
+    batch = critic.Collate(tokenizer)([turn], pictured=True)
+    content = [{"type": "image", "image": Image.new("RGB", (128, 128))}, {"type": "text", "text": turn.question}]
+    asked = new_processor(tokenizer).apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True
+    )["input_ids"][0]
+    answer = critic.Collate(tokenizer).answer(turn.answer)
+    assert batch.tokens[0].tolist() == [*asked, *answer]
+    assert (batch.shown >= 0).sum() == len(turn.concepts)
+    assert batch.labels[0][-len(answer) :].tolist() == answer
+
+
+def test_a_concept_is_asked_about_at_its_last_word(tokenizer, turns):
+    collate = critic.Collate(tokenizer)
+    for turn in (turn for three in turns[:60] for turn in three):
+        batch = collate([turn], pictured=True)
+        for concept, place in zip(turn.concepts, (batch.shown[0] >= 0).nonzero().flatten(), strict=True):
+            words = tokenizer.decode(batch.tokens[0][1 + IMAGE_TOKENS : place + 1])
+            assert concept.words in words.rstrip('"?., ')[-len(concept.words) - 1 :]
+
+
+def test_worn_pictures_stay_pictures():
+    images = torch.rand(8, 3, 128, 128)
+    worn = critic_images.degrade(images, np.random.default_rng(0))
+    assert worn.shape == images.shape
+    assert worn.min() >= 0
+    assert worn.max() <= 1
+    assert not torch.equal(worn, images)
+
+
+def test_cases_for_measuring_are_balanced_and_their_prompts_hold_the_missing_words():
+    cases = list(critic_measure.verdict_cases(24))
+    for cell in ("common match", "common mismatch", "rare match", "rare mismatch"):
+        assert sum(case.cell == cell for case in cases) == 6
+    for case in (*cases, *critic_measure.missing_cases(12)):
+        assert all(words in case.prompt for words in case.missing)
+
+
+def tiny(folder: Path, steps: int) -> Context:
+    return Context(folder / "runs", folder / "assets", torch.device("cpu"), steps, workers=1)
+
+
+def test_the_reader_needs_a_trained_eye(tmp_path: Path):
+    with pytest.raises(UserError, match="critic-vision"):
+        critic.train_critic(tiny(tmp_path, 1), pictures=object())
+
+
+@pytest.mark.slow
+def test_two_steps_make_a_critic_that_answers_and_goes_on(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(critic, "VISION_BATCH", 4)
+    monkeypatch.setattr(critic, "BATCH", 2)
+    monkeypatch.setattr(critic, "TEXT_BATCH", 4)
+    monkeypatch.setattr(critic_measure, "QUESTIONS", 12)
+    context = tiny(tmp_path, 2)
+    pictures = critic_images.Pictures(context, POOLS, round_trips=0)
+    critic.train_vision(context, pictures)
+    critic.train_critic(context, pictures)
+
+    folder = context.assets / "critic"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8_000_000
+    assert {"verdict", "verdict, grey", "missing exact"} <= read_card(folder)["figures"].keys()
+    shipped = load_critic(str(folder), "cpu")
+    picture = a_picture(Random(0))
+    image, _ = pictures._take(0, 0)
+    from PIL import Image
+
+    question = picture_turns(picture, Random(0))[0].question
+    assert isinstance(shipped.ask(question, Image.fromarray(image)), str)
+    assert isinstance(shipped.ask(question, None), str)
+
+    critic.train_critic(replace(context, steps=4), pictures)
+    assert "critic goes on at step 2" in capsys.readouterr().out
+    assert read_card(folder)["steps"] == 4

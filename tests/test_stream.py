@@ -1,0 +1,88 @@
+"""What generators learn from, checked on the training streams themselves: no secret name or look, mostly nameless."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragdemo.library.store import open_library
+from ragdemo.pocket.kinds import NOVEL_KINDS
+from ragdemo.pocket.pool import PoolSpec, describe_sample, item, render_pool
+from ragdemo.pocket.sampling import Sample, species_sample
+from ragdemo.pocket.species import EXCLUSION, by_name, distance_to_secret, of_tier, roster
+from ragdemo.pocket.train import labelled
+from ragdemo.pocket.train.library import PER_SPLIT, SPLITS, library_stream
+
+GENERATOR = PoolSpec("generator", "train/generator", 24_000)
+PAIRS = PoolSpec("pairs", "train/pairs", 12_000)
+SECRET_NAMES = frozenset(species.name.split()[0] for tier in ("rare", "novel") for species in of_tier(tier))
+EVERY = 60
+
+
+@cache
+def stream(spec: PoolSpec) -> list[Sample]:
+    """Every `EVERY`th item of a pool, without its pixels."""
+    return [sample for index in range(0, spec.count, EVERY) for sample in item(spec, index)]
+
+
+@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+def test_no_secret_is_told(spec: PoolSpec) -> None:
+    for sample in stream(spec):
+        assert not SECRET_NAMES & set(sample.caption.replace(",", "").split())
+        assert not any(kind in sample.caption for kind in NOVEL_KINDS)
+        assert all(name is None or by_name()[name].tier == "common" for name in sample.names)
+
+
+@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+def test_no_secret_is_shown(spec: PoolSpec) -> None:
+    looks = {look for sample in stream(spec) for look in sample.picture.looks}
+    assert not any(look.kind in NOVEL_KINDS for look in looks)
+    assert min(map(distance_to_secret, looks)) >= EXCLUSION
+
+
+@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+def test_most_things_are_nameless(spec: PoolSpec) -> None:
+    pictures = stream(spec)
+    assert sum(None in sample.names for sample in pictures) >= len(pictures) / 2
+
+
+def test_common_names_alone_are_secret_from_nobody() -> None:
+    named = {name for sample in stream(GENERATOR) for name in sample.names if name}
+    assert named <= {species.name for species in of_tier("common")}
+    assert len(named) > 60
+
+
+def test_no_library_picture_is_a_training_picture() -> None:
+    trained = {labelled.SPECIES_POOL.stream, labelled.VALIDATION_POOL.stream, GENERATOR.stream, PAIRS.stream}
+    assert not any(library_stream(split) in trained for split in SPLITS)
+    for species in roster()[::37]:
+        shown = [{species_sample(species, name, i).picture for i in range(PER_SPLIT)} for name in trained]
+        kept = [
+            {species_sample(species, library_stream(split), i).picture for i in range(PER_SPLIT)}
+            for split in SPLITS
+        ]
+        assert len(set().union(*shown, *kept)) == PER_SPLIT * (len(trained) + len(SPLITS))
+
+
+def test_the_library_holds_its_own_streams() -> None:
+    library = open_library("pocket")
+    for species in roster()[::37]:
+        for split in SPLITS:
+            rows = [row for row in library.rows_of(split) if row.extra["species"] == species.name]
+            drawn = [species_sample(species, library_stream(split), i) for i in range(len(rows))]
+            assert [row.caption for row in rows] == [sample.caption for sample in drawn]
+
+
+def test_a_pool_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    spec = PoolSpec("generator", "test/pool", 3)
+    first = render_pool(spec, tmp_path, workers=1)
+    pixels = first.images(np.arange(3)).copy()
+    (tmp_path / spec.folder / "0000000.npy").unlink()
+    again = render_pool(spec, tmp_path, workers=1)
+    assert (again.images(np.arange(3)) == pixels).all()
+    rows = [[describe_sample(sample) for sample in item(spec, i)] for i in range(3)]
+    assert again.rows == json.loads(json.dumps(rows))
