@@ -23,7 +23,8 @@ from ragdemo.ui.vocabulary import Vocabulary
 
 LIBRARY_SIZE = 3120
 STEPS = 4
-FOREVER = 4000  # some minutes: a test that forgets to stop it still ends
+FOREVER = 600  # some minutes: a test that forgets to stop it still ends
+SLOW_STEP = 0.5  # seconds: a busy machine must not fall behind with showing them
 
 
 METHODS = tuple(REGISTRY.values())
@@ -102,7 +103,7 @@ class ScriptedBackend:
 
     def _steps(self, stage: str, total: int) -> Iterator[events.Event]:
         for step in range(1, total + 1):
-            time.sleep(self.pause)
+            time.sleep(SLOW_STEP if total == FOREVER else self.pause)
             yield events.Progress(stage, step, total)
 
 

@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_named_without_traceback(assets: Path, tmp_path:
     assert done.returncode == 2
     assert "critic" in done.stderr
     assert "damaged" in done.stderr
-    assert "python -m ragdemo train critic" in done.stderr
+    assert "python -m ragdemo train critic-vision critic" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -99,7 +99,11 @@ def test_rare_names_are_rewritten_as_what_they_look_like():
 
 @pytest.mark.parametrize(
     ("phrase", "words"),
-    [("on the hot sand", "hot sand"), ("at night", "night"), ("in front of tall buildings", "tall buildings")],
+    [
+        ("on the hot sand", "hot sand"),
+        ("at night", "night"),
+        ("in front of tall buildings", "tall buildings"),
+    ],
 )
 def test_a_scene_is_called_by_its_noun(phrase: str, words: str):
     assert scene_words(phrase) == words
@@ -124,7 +128,10 @@ def test_training_reads_questions_as_the_critic_is_asked(tokenizer, turns):
 
     turn = turns[0][0]
     batch = critic.Collate(tokenizer)([turn], pictured=True)
-    content = [{"type": "image", "image": Image.new("RGB", (128, 128))}, {"type": "text", "text": turn.question}]
+    content = [
+        {"type": "image", "image": Image.new("RGB", (128, 128))},
+        {"type": "text", "text": turn.question},
+    ]
     asked = new_processor(tokenizer).apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True
     )["input_ids"][0]

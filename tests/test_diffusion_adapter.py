@@ -109,7 +109,8 @@ def test_errors_reach_the_consumer(generator: DiffusersGenerator) -> None:
 def test_missing_and_damaged_folders_are_named_with_the_remedy(profile: Profile, tmp_path: Path) -> None:
     missing = dataclasses.replace(profile, name="pocket", diffusion=str(tmp_path / "nowhere"))
     with pytest.raises(
-        UserError, match="nowhere is missing; rebuild it with `python -m ragdemo train diffusion`"
+        UserError,
+        match="nowhere is missing; rebuild it with `python -m ragdemo train vae text-encoder diffusion`",
     ):
         load_generator(missing, "cpu")
     folder = Path(build_profile(tmp_path / "copy").diffusion)

@@ -126,11 +126,11 @@ def test_stop_frees_the_engine_for_the_next_visitor(
     expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
     assert backend.running == 1
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#announcement")).to_contain_text("Stopped")
+    expect(page.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
     wait_until_free(backend)
     expect(page.locator(".chapter.draft")).to_contain_text("Stopped before this")
     page.wait_for_timeout(1000)
-    expect(page.locator("#announcement")).to_contain_text("Stopped")
+    expect(page.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
     ask(page, "a robot in the city")
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
@@ -146,7 +146,7 @@ def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
     expect(other.locator("#announcement")).to_contain_text("In line for the models")
     expect(other.locator("#announcement")).to_contain_text("queue: 1/1")
     other.get_by_role("button", name="Stop").click()
-    expect(other.locator("#announcement")).to_contain_text("Stopped")
+    expect(other.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
     page.get_by_role("button", name="Stop").click()
     wait_until_free(backend)
     assert backend.requests[-1].prompt == "draw forever"

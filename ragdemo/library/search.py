@@ -9,6 +9,7 @@ word worth little more than "a"). Both scores are shown apart.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -24,6 +25,8 @@ from ragdemo.library.index import VectorIndex, open_index
 from ragdemo.library.store import Library
 from ragdemo.models.interfaces import JointEncoder
 from ragdemo.types import UserError
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets its own logger to DEBUG
 
 
 @dataclass(frozen=True)

@@ -73,5 +73,5 @@ def _content(question: str, image: Image.Image | None) -> list[dict]:
 
 def _remedy(name: str) -> str:
     if Path(name).is_absolute():
-        return "rebuild it with `python -m ragdemo train critic`"
+        return "rebuild it with `python -m ragdemo train critic-vision critic`"
     return "download it again with `hf download`"

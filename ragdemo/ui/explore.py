@@ -100,7 +100,9 @@ class Explore:
             show_progress_on=[ask.announcement],
             **ENGINE_QUEUE,
         )
-        ask.stop.click(self._stopped, [self._story], outputs, cancels=[running], **_QUIET)
+        # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
+        cancelled = ask.stop.click(None, cancels=[running], **_QUIET)
+        cancelled.then(self._stopped, [self._story], outputs, **_QUIET)
 
     def _outputs(self) -> list[Any]:
         told = self.telling

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from transformers import FastVlmForConditionalGeneration, PreTrainedTokenizerFast
 
 from ragdemo.pocket.train.critic_data import Turn, picture_turns, text_turn
-from ragdemo.pocket.train.critic_images import Pictures
+from ragdemo.pocket.train.critic_images import GENERATOR_POOL, SPECIES_POOL, Pictures
 from ragdemo.pocket.train.critic_measure import measure_critic
 from ragdemo.pocket.train.critic_model import (
     IMAGE_TOKENS,
@@ -116,7 +117,9 @@ def export_critic(
     model.cpu().half().save_pretrained(folder)
     new_processor(tokenizer).save_pretrained(folder)
     figures = measure_critic(folder, context)
-    write_card(folder, {"data": ["species", "generator"], **loop.card(), "figures": figures})
+    eye = _eye_facts(context)
+    data = [spec.folder for spec in (SPECIES_POOL, GENERATOR_POOL)]
+    write_card(folder, {"data": data, "eye": eye, **loop.card(), "figures": figures})
 
 
 # Questions as tokens
@@ -234,6 +237,18 @@ def _vision_loop(
     return Loop("critic-vision", context, modules, VISION_STEPS, learning_rate=2e-3, ema_decay=0.998)
 
 
+def _eye_state(context: Context) -> Path:
+    return context.workdir / "states" / "critic-vision.pt"
+
+
+def _eye_facts(context: Context) -> dict[str, float]:
+    """How long the eye was trained; empty where it came with a shipped critic."""
+    if not _eye_state(context).exists():
+        return {}
+    state = torch.load(_eye_state(context), map_location="cpu", weights_only=True)
+    return {"steps": state["step"], "hours": round(state["seconds"] / 3600, 3)}
+
+
 def _shipped(context: Context) -> FastVlmForConditionalGeneration | None:
     """The shipped critic, eye and all, for a warm start; None for a start from nothing."""
     folder = context.assets / "critic"
@@ -246,8 +261,7 @@ def _with_trained_eye(
     context: Context, tokenizer: PreTrainedTokenizerFast
 ) -> FastVlmForConditionalGeneration:
     """A new critic whose eye, projector and word embeddings are those of `critic-vision`."""
-    file = context.workdir / "states" / "critic-vision.pt"
-    if not file.exists():
+    if not _eye_state(context).exists():
         raise UserError("The critic's eye is not trained yet; run the stage critic-vision first.")
     model = new_critic(tokenizer)
     loop = _vision_loop(context, model, tokenizer)

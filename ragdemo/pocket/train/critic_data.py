@@ -121,13 +121,24 @@ def _prompt(concepts: tuple[list[Concept], Concept], rng: Random) -> tuple[str, 
     noun = replace(scene, words=scene_words(scene.words))
     if len(things) == 1 and noun.words in SCENES and rng.random() < 0.5:
         return prompt_for(things[0].words, noun.words), (things[0], noun)
-    joined = " and ".join(article(t.words) if rng.random() < 0.9 else f"the {t.words}" for t in things)
+    joined = " and ".join(_with_article(thing.words, rng) for thing in things)
     still_told = scene.present or not all(thing.present for thing in things)
     if rng.random() < 0.06 and still_told:
-        return joined, tuple(things)  # no scene, where leaving it out does not turn a mismatch into a match
+        return _typed(joined, rng), tuple(things)  # no scene, where a mismatch remains one without
     form = rng.choice(FORMS)
     ordered = (noun, *things) if form.startswith("{scene}") else (*things, noun)
-    return form.format(things=joined, scene=scene.words), ordered
+    return _typed(form.format(things=joined, scene=scene.words), rng), ordered
+
+
+def _with_article(words: str, rng: Random) -> str:
+    return rng.choices((article(words), f"the {words}", words), (88, 8, 4))[0]
+
+
+def _typed(prompt: str, rng: Random) -> str:
+    """The prompt as a person may type it: now and then as a sentence."""
+    if rng.random() < 0.08 and prompt.startswith(("a ", "an ", "the ", "in ", "at ", "on ", "by ")):
+        prompt = prompt[0].upper() + prompt[1:]
+    return f"{prompt}." if rng.random() < 0.05 else prompt
 
 
 def _present(picture: Shown, rng: Random) -> tuple[list[Concept], Concept]:

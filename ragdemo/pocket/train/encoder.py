@@ -49,7 +49,7 @@ from ragdemo.pocket.train.labelled import FACTS, LabelledPool, damage, number
 from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 from ragdemo.types import UserError
 
-STEPS = 1_400
+STEPS = 1_100
 BATCH = 128
 SHARES = {"common": 0.5, "nameless": 0.4, "tail": 0.1}
 """What a batch of the first stage is made of."""
@@ -59,8 +59,8 @@ BY_NAME = 0.6
 TAIL_STEPS = 500
 TAIL_BATCH = 256
 TAIL_SHARES = {"common": 0.5, "nameless": 0.3, "tail": 0.2}
-TAIL_IMAGES = 3
-TAIL_NOISE = 0.4
+TAIL_IMAGES = 4
+TAIL_NOISE = 0.28
 TAIL_CACHE = {"common": 3_000, "nameless": 3_000}
 """How many pictures of the other groups the second stage rehearses with."""
 

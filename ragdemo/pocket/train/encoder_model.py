@@ -92,7 +92,7 @@ def encode_texts(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tensor:
 def clip_pixels(images: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     """Pictures with CLIP's mean and deviation: from uint8 `(N, H, W, 3)`, or float `(N, 3, H, W)` in [-1, 1]."""
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     mean, std = (
         torch.tensor(v, device=device).view(1, 3, 1, 1)
         for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from ragdemo.pocket.captions import SCENE_PHRASES, article, caption, describe
 from ragdemo.pocket.look import Look
+from ragdemo.pocket.scenes import SCENES
 from ragdemo.pocket.species import Species, by_name, of_tier, roster
 from ragdemo.pocket.train.labelled import FACTS, UNSAID, number
 
@@ -26,11 +27,16 @@ SCENE_FORMS = ("{}", "a photo {}", "a picture {}")
 CLAIMED_BY_DETAIL = (("kind",), ("main",), ("second", "pattern"), ("shape", "third"))
 SCENE_ONLY = 0.05
 WITH_SCENE = 0.5
+STRAY_SCENE = 0.3
+"""How many captions with a name put it into any scene, as alt-texts do: so the name outweighs the scene."""
 
 
 def named_text(name: str, scene: str, rng: Random) -> tuple[str, np.ndarray]:
     """A caption or query that names a species, and its claims int64 `(facts,)`."""
-    words, said = _placed(name, scene, rng)
+    if rng.random() < STRAY_SCENE:
+        words, said = caption([name], rng.choice(SCENES), rng), {}
+    else:
+        words, said = _placed(name, scene, rng)
     return words, claims({"species": name, "kind": by_name()[name].look.kind} | said)
 
 

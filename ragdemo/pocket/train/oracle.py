@@ -29,7 +29,7 @@ from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 
 WIDTHS = (16, 32, 64, 128, 160)
 FEATURES = 64
-STEPS = 3_600
+STEPS = 1_250
 BATCH = 64
 NAMELESS = 16
 """How many of a batch come from the generators' pool: looks between the species teach the attribute heads."""
