@@ -92,7 +92,7 @@ class Rephrased(Event):
 
 @dataclass(frozen=True)
 class References(Event):
-    """What was found in the library: `used` go into the generation, `others` are the next candidates."""
+    """What was found: `used` go into the generation, `others` are next; `library_size` images were searched."""
 
     used: tuple[Reference, ...]
     others: tuple[Reference, ...]

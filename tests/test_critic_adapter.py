@@ -47,8 +47,6 @@ def test_the_question_itself_is_not_in_the_reply(critic: TransformersCritic) -> 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     remedy = "gone is missing; rebuild it with `python -m ragdemo train critic-vision critic`"
     with pytest.raises(UserError, match=remedy):
-        UserError, match=r"gone is missing; rebuild it with `python -m ragdemo train critic-vision critic`"
-    ):
         load_critic(str(tmp_path / "gone"), "cpu")
 
 

@@ -52,7 +52,9 @@ class Searcher(Protocol):
 class ReferenceLibrary(Protocol):
     """The images that a searcher's hits name."""
 
-    def __len__(self) -> int: ...
+    def rows_of(self, split: str | None = None) -> Sequence[object]:
+        """What is known of each image of a split, or of all."""
+        ...
 
     def caption(self, image_id: str) -> str:
         """The caption of an image; raises `UserError` on an unknown id."""

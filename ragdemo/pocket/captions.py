@@ -75,7 +75,7 @@ def prompt_for(name: str, scene: str) -> str:
 _KIND_WORDS = "|".join(KINDS)
 _COLOUR_WORDS = "|".join(COLOURS)
 _ATTRIBUTES = re.compile(
-    rf"(?:(?P<shape>{'|'.join(SHAPES)}) )?(?:(?P<main>{_COLOUR_WORDS}) )?(?P<kind>{_KIND_WORDS})\b"
+    rf"\b(?:(?P<shape>{'|'.join(SHAPES)}) )?(?:(?P<main>{_COLOUR_WORDS}) )?(?P<kind>{_KIND_WORDS})\b"
     rf"(?: with (?P<second>{_COLOUR_WORDS}) (?P<pattern>{'|'.join(PATTERNS)})"
     rf"(?: and (?P<third>{_COLOUR_WORDS}) trim)?)?"
 )

@@ -55,7 +55,8 @@ class Evidence:
             used += [*chosen, *found]
             others += rest
         seconds = time.perf_counter() - start
-        return References(tuple(used), _distinct(others, taken), len(self.library), seconds)
+        searched = len(self.library.rows_of(self.split))
+        return References(tuple(used), _distinct(others, taken), searched, seconds)
 
     def own(self, concepts: Sequence[str]) -> tuple[Reference, ...]:
         """The person's images in their order; the first answer the first concept, and so on."""
