@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 def test_every_checkpoint_has_a_card_and_no_file_is_too_large() -> None:
     for folder in (
+        "diffusion",
         "diffusion/vae",
         "diffusion/unet",
         "diffusion/text_encoder",

@@ -201,8 +201,8 @@ def export(context: Context, loop: Loop, material: Material, unet: UNet2DConditi
     save_vae(material.vae, folder / "vae")
     figures = measure_velocity(unet, material)
     facts = {"data": [GENERATOR_POOL.folder, PAIR_POOL.folder], **loop.card(), "figures": figures}
-    write_card(folder / "unet", facts)
-    write_card(context.assets / "ip_adapter", facts)
+    for place in (folder, folder / "unet", context.assets / "ip_adapter"):
+        write_card(place, facts)
 
 
 def _fresh(context: Context) -> UNet2DConditionModel:
