@@ -159,13 +159,17 @@ def _run(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     k = _whole_number("k", options.k, 1, 1000)
-    check_prompt(options.query)
+    check_prompt(options.query, "query")
     from PIL import Image
 
     from ragdemo.backend.local import LocalBackend
     from ragdemo.methods.imagerag.evidence import read_own_image
 
     is_image = os.path.isfile(options.query)  # Path.is_file raises on names that are too long
+    if not is_image and (os.path.exists(options.query) or _names_picture(options.query)):
+        raise UserError(
+            f"There is no picture {options.query!r}; name an existing image file, or search by words."
+        )
     query: str | Image.Image = read_own_image(options.query) if is_image else options.query
     found = LocalBackend(library=options.library).search(query, k, options.hybrid, options.split)
     rows = [
@@ -200,7 +204,7 @@ def _render(options: argparse.Namespace) -> None:
 
 
 def _new_species(options: argparse.Namespace) -> None:
-    check_prompt(options.name)
+    check_prompt(options.name, "name")
     seed, count = parse_seed(options.seed), _whole_number("count", options.count, 1, 10_000)
     from ragdemo.pocket.commands import new_species
 
@@ -236,6 +240,11 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 # Reading values
+
+
+def _names_picture(text: str) -> bool:
+    """Whether a text reads as the path of an image file."""
+    return text.lower().endswith((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
 
 
 def parse_seed(text: str) -> int:

@@ -68,17 +68,17 @@ class Reference:
     keyword_score: float | None = None
 
 
-def check_prompt(prompt: str) -> None:
-    """Raise `UserError` where a prompt is empty, too long, or holds a control character."""
+def check_prompt(prompt: str, what: str = "prompt") -> None:
+    """Raise `UserError` where a typed text, a `what`, is empty, too long, or holds a control character."""
     if not prompt.strip():
-        raise UserError("The prompt is empty; type what the picture should show.")
+        raise UserError(f"The {what} is empty; type what the picture should show.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise UserError(
-            f"The prompt has {len(prompt):,} characters; shorten it to {MAX_PROMPT_CHARACTERS} or fewer."
+            f"The {what} has {len(prompt):,} characters; shorten it to {MAX_PROMPT_CHARACTERS} or fewer."
         )
     for character in prompt:
         if not character.isprintable() and character not in "\n\t":
-            raise UserError(f"The prompt holds the control character {character!r}; remove it.")
+            raise UserError(f"The {what} holds the control character {character!r}; remove it.")
 
 
 def check_seed(seed: int) -> None:

@@ -71,6 +71,11 @@ def test_a_damaged_checkpoint_is_named_without_traceback(assets: Path, tmp_path:
 
 
 BAD = {
+    "missing picture": (["search", "gone.png"], "gone.png"),
+    "folder as query": (["search", "/"], "'/'"),
+    "unknown device": (["train", "vae", "--device", "nodev"], "nodev"),
+    "unwritable workdir": (["train", "vae", "--workdir", "/proc/x"], "/proc/x"),
+    "escaping name": (["world", "new-species", "--name", "../x fish", "--out", "new"], "../x fish"),
     "empty prompt": (["run", "  ", "--out", "x"], "empty"),
     "long prompt": (["run", "x" * 5000, "--out", "x"], "5,000"),
     "NUL": (["run", "a\0b", "--out", "x"], "control character"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -185,11 +186,20 @@ def test_a_new_species_becomes_a_library(tmp_path: Path) -> None:
     assert min(look_distance(look, s.look) for s in roster() if s.look.kind == "teapot") >= MIN_DISTANCE
 
 
-@pytest.mark.parametrize("name", ["zorby", "teapot", "", "zorby gadget", "quixel butterfly"])
+@pytest.mark.parametrize(
+    "name",
+    ["teapot", "", "zorby gadget", "quixel butterfly", "../../x beetle", "the beetle", "a" * 400 + " beetle"],
+)
 def test_a_new_species_needs_a_fresh_name_before_a_kind(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"try one like|choose another"):
         new_species(0, name, 2, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_new_species_without_a_kind_gets_one_from_the_seed(tmp_path: Path) -> None:
+    new_species(3, "zorby", 2, tmp_path / "new")
+    rows = [json.loads(line) for line in (tmp_path / "new" / "metadata.jsonl").read_text().splitlines()]
+    assert len({row["file_name"].split("/")[1].split("-")[1] for row in rows} & set(KINDS)) == 1
 
 
 def test_a_new_species_never_mixes_with_other_files(tmp_path: Path) -> None:

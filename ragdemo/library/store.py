@@ -184,7 +184,8 @@ def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / LIBRARY_FILE
     if not path.is_file():
         raise UserError(
-            f"There is no library in {folder} ({LIBRARY_FILE} is missing); choose another or build one from a folder."
+            f"There is no library in {folder} ({LIBRARY_FILE} is missing); choose another, or restore the shipped "
+            "one (RAGDEMO_ASSETS names its place)."
         )
     try:
         header = json.loads(path.read_text(encoding="utf-8"))

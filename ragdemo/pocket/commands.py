@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from random import Random
 
@@ -10,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ragdemo.library.store import METADATA_FILE
 from ragdemo.pocket.captions import caption, read
-from ragdemo.pocket.kinds import KINDS
+from ragdemo.pocket.kinds import KINDS, SHAPES
 from ragdemo.pocket.look import Look, random_look
-from ragdemo.pocket.palette import INK, mix
+from ragdemo.pocket.palette import COLOURS, INK, mix
 from ragdemo.pocket.render import Picture, Pose, draw_object, look_distance
 from ragdemo.pocket.sampling import compose
 from ragdemo.pocket.scenes import SCENES, paint
@@ -20,6 +21,7 @@ from ragdemo.pocket.species import MIN_DISTANCE, Species, by_name, roster
 from ragdemo.types import UserError
 
 MOST_THINGS = 2
+_TAKEN_WORDS = {"a", "an", "the", "and", *KINDS, *COLOURS, *SHAPES}
 MOST_DRAWS = 5_000
 PAPER, BAND = (250, 246, 236), (240, 233, 218)
 CELL, MARGIN, LABEL, HEADER, GAP = 60, 26, 94, 84, 10
@@ -44,22 +46,36 @@ def render_prompt(prompt: str, seed: int, out: Path) -> None:
 def new_species(seed: int, name: str, count: int, out: Path) -> None:
     """Write `count` captioned pictures of a species that nobody has seen, as an imagefolder.
 
-    Raises `UserError` where the name does not end with a kind, is taken, or the folder holds something already.
+    A name that ends with no kind gets one from the seed. Raises `UserError` where the name is no invented word (and a
+    kind), is taken, or the folder cannot be written or holds something already.
     """
-    words = " ".join(name.lower().split())
-    kind = words.split()[-1] if words else ""
-    if kind not in KINDS or words == kind:
-        raise UserError(
-            f"The name {name!r} is no word before a kind; try one like 'zorby {next(iter(KINDS))}'."
-        )
-    if words in by_name():
-        raise UserError(f"The species {words!r} exists already; choose another name.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    words = _species_name(name, seed)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"The output {out} is a file; choose a folder.")
+    if out.is_dir() and any(out.iterdir()):
         raise UserError(f"The folder {out} is not empty; choose another one.")
-    look = fresh_look(kind, Random(f"new-species/{seed}/{words}"))
-    (out / "images").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {out} cannot be written ({error.strerror}); choose another one."
+        ) from error
+    look = fresh_look(words.split()[-1], Random(f"new-species/{seed}/{words}"))
     rows = [json.dumps(_new_picture(look, words, seed, index, out)) for index in range(count)]
     (out / METADATA_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _species_name(name: str, seed: int) -> str:
+    """The full name of a new species, lower case, its kind last."""
+    words = name.lower().split()
+    if words and words[-1] not in KINDS:
+        words.append(Random(f"new-species/{seed}").choice(tuple(KINDS)))
+    full = " ".join(words)
+    if len(words) != 2 or not re.fullmatch(r"[a-z]{2,24}", words[0]) or words[0] in _TAKEN_WORDS:
+        raise UserError(f"The name {name!r} is no invented word before a kind; try one like 'zorby fish'.")
+    if full in by_name():
+        raise UserError(f"The species {full!r} exists already; choose another name.")
+    return full
 
 
 def fresh_look(kind: str, rng: Random) -> Look:

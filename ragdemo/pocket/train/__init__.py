@@ -38,7 +38,14 @@ def main(
     for name in stages:
         if name not in STAGES:
             raise UserError(f"There is no training stage {name!r}; choose from {', '.join(STAGES)}.")
-    context = Context(workdir, ASSETS / "pocket", pick_device(device), steps, warm)
+    place = pick_device(device)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {workdir} cannot be written ({error.strerror}); choose another."
+        ) from error
+    context = Context(workdir, ASSETS / "pocket", place, steps, warm)
     keep_memory()
     for name in stages or STAGES:
         module, function = STAGES[name].split(":")

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ragdemo.types import UserError
+
 SAVE_EVERY_SECONDS = 120.0
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -43,7 +45,12 @@ def pick_device(name: str) -> torch.device:
     """ "auto" is the GPU where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise UserError(f"There is no device {name!r} here; choose auto, cpu or cuda.") from error
+    return device
 
 
 def keep_memory() -> None:

@@ -109,6 +109,7 @@ def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     config.pop("block_out_channels", None)  # the class derives it, and warns where it is given
+    config.pop("_name_or_path", None)  # where it was read from is of no use elsewhere
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
