@@ -198,8 +198,11 @@ def _vocabulary(options: argparse.Namespace) -> None:
 def _render(options: argparse.Namespace) -> None:
     check_prompt(options.prompt)
     seed = parse_seed(options.seed)
+    from ragdemo.pocket.captions import unknown_words
     from ragdemo.pocket.commands import render_prompt
 
+    if unknown := unknown_words(options.prompt):
+        print(f"ragdemo: not in this world, so left out: {', '.join(unknown)}", file=sys.stderr)
     render_prompt(options.prompt, seed, _output_file(options.out))
 
 

@@ -16,7 +16,16 @@ import pytest
 from PIL import Image
 
 from ragdemo.library.ingest import ingest
-from ragdemo.pocket.captions import FORMS, SCENE_PHRASES, article, caption, describe, prompt_for, read
+from ragdemo.pocket.captions import (
+    FORMS,
+    SCENE_PHRASES,
+    article,
+    caption,
+    describe,
+    prompt_for,
+    read,
+    unknown_words,
+)
 from ragdemo.pocket.commands import contact_sheet, fresh_look, new_species, render_prompt
 from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
 from ragdemo.pocket.look import Look, random_look
@@ -138,6 +147,12 @@ def test_a_name_in_a_scene_is_always_a_valid_prompt() -> None:
         for scene in words["scenes"]:
             reading = read(prompt_for(name, scene), Random(0))
             assert (reading.things, reading.scene) == ((by_name()[name],), scene)
+
+
+def test_only_words_of_no_caption_are_unknown() -> None:
+    for index in range(300):
+        assert unknown_words(generator_sample("words", index).caption) == []
+    assert unknown_words("a zumar beetle on the moon") == ["zumar", "moon"]
 
 
 def test_what_a_prompt_leaves_open_is_drawn() -> None:
