@@ -11,9 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from ragdemo.backend import BackendError, LocalBackend
 from ragdemo.methods import METHODS
-from ragdemo.pocket.captions import SCENE_PHRASES, describe
-from ragdemo.pocket.species import roster
-from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
 from ragdemo.ui.page import build_page
 from ragdemo.ui.theme import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
@@ -22,19 +20,12 @@ from ragdemo.ui.vocabulary import Vocabulary
 _HEAD_START_SECONDS = 4.0
 
 
-def pocket_vocabulary() -> Vocabulary:
-    """The pocket world's names, and the words of its captions."""
-    words = [*(phrase for phrases in SCENE_PHRASES.values() for phrase in phrases)]
-    words += [describe(species.look) for species in roster()]
-    return Vocabulary.from_lists({**vocabulary(), "words": words})
-
-
 backend = LocalBackend()
 visited = threading.Event()
 demo = build_page(
     backend,
     tuple(METHODS.values()),
-    pocket_vocabulary(),
+    Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
     on_visit=visited.set,
     engine_errors=(BackendError,),
 )

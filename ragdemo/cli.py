@@ -198,10 +198,12 @@ def _vocabulary(options: argparse.Namespace) -> None:
 def _render(options: argparse.Namespace) -> None:
     check_prompt(options.prompt)
     seed = parse_seed(options.seed)
-    from ragdemo.pocket.captions import unknown_words
     from ragdemo.pocket.commands import render_prompt
+    from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
+    from ragdemo.ui.vocabulary import Vocabulary
 
-    if unknown := unknown_words(options.prompt):
+    words = Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()})
+    if unknown := words.unknown_words(options.prompt):
         print(f"ragdemo: not in this world, so left out: {', '.join(unknown)}", file=sys.stderr)
     render_prompt(options.prompt, seed, _output_file(options.out))
 

@@ -15,6 +15,7 @@ from random import Random
 import pytest
 from PIL import Image
 
+from ragdemo.cli import main
 from ragdemo.library.ingest import ingest
 from ragdemo.pocket.captions import (
     FORMS,
@@ -24,7 +25,6 @@ from ragdemo.pocket.captions import (
     describe,
     prompt_for,
     read,
-    unknown_words,
 )
 from ragdemo.pocket.commands import contact_sheet, fresh_look, new_species, render_prompt
 from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
@@ -45,8 +45,9 @@ from ragdemo.pocket.species import (
     of_tier,
     roster,
 )
-from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
 from ragdemo.types import UserError
+from ragdemo.ui.vocabulary import Vocabulary
 
 LEAST_DIFFERENCE = 12.0
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,9 +151,20 @@ def test_a_name_in_a_scene_is_always_a_valid_prompt() -> None:
 
 
 def test_only_words_of_no_caption_are_unknown() -> None:
+    words = Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()})
     for index in range(300):
-        assert unknown_words(generator_sample("words", index).caption) == []
-    assert unknown_words("a zumar beetle on the moon") == ["zumar", "moon"]
+        assert words.unknown_words(generator_sample("words", index).caption) == ()
+    assert words.unknown_words("a zumar beetle on the moon") == ("zumar", "moon")
+
+
+def test_ground_truth_says_which_words_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for prompt, told in (("a zumar beetle in the snow", "zumar"), ("a quixel butterfly in the snow", "")):
+        assert main(["world", "render", prompt, "--out", str(tmp_path / "truth.png")]) == 0
+        error = capsys.readouterr().err
+        assert told in error
+        assert bool(error) == bool(told)
 
 
 def test_what_a_prompt_leaves_open_is_drawn() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from random import Random
 
 from ragdemo.pocket.kinds import KINDS, SHAPES
@@ -96,18 +95,6 @@ def read(prompt: str, rng: Random) -> Reading:
         species = by_name().get(f"{word[0]} {match['kind']}") if word else None
         things.append(species or _look(match, rng))
     return Reading(tuple(things), scene)
-
-
-def unknown_words(prompt: str) -> list[str]:
-    """The words of a prompt that no caption of the world holds, in order."""
-    return [word for word in re.findall(r"\w+", prompt.lower()) if word not in _known_words()]
-
-
-@lru_cache(maxsize=1)
-def _known_words() -> frozenset[str]:
-    phrases = [*FORMS, *by_name(), *SCENES, *COLOURS, *SHAPES, *PATTERNS, "a an the and with trim"]
-    phrases += [phrase for scene in SCENES for phrase in SCENE_PHRASES[scene]]
-    return frozenset(re.findall(r"\w+", " ".join(phrases).lower()))
 
 
 def _look(match: re.Match[str], rng: Random) -> Look:

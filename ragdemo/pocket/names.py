@@ -25,14 +25,14 @@ _MIDDLES = "b d ff g l ll m mb n nd r rn s sk v x z zz".split()
 _ENDINGS = "el ik or an is um ax on ette oo ine ar".split()
 
 
-def invented_names(count: int, rng: Random, taken: frozenset[str] = frozenset()) -> list[str]:
+def invented_names(count: int, rng: Random) -> list[str]:
     """Pronounceable names of two syllables and an ending, no two alike in their first three letters and last three."""
-    names: list[str] = ["quixel", "velmor", "tarnik", "ombra"][: max(0, 4 if not taken else 0)]
+    names = ["quixel", "velmor", "tarnik", "ombra"]
     heads = {(name[:3], name[-3:]) for name in names}
     while len(names) < count:
         name = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_MIDDLES) + rng.choice(_ENDINGS)
         key = (name[:3], name[-3:])
-        if name not in taken and key not in heads and name not in names:
+        if key not in heads:
             names.append(name)
             heads.add(key)
     return names[:count]

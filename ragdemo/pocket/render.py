@@ -124,7 +124,7 @@ def _role_colour(role: str, look: Look) -> Colour:
 
 @lru_cache(maxsize=4)
 def _light(side: int) -> Image.Image:
-    """Light from the upper left, as a factor of 255 over a canvas twice the side, so that it can be shifted."""
+    """Light from the upper left: RGB `(side, side)`, a factor out of 255."""
     corners = Image.new("L", (2, 2))
     corners.putdata([255, 228, 228, 170])
     return Image.merge("RGB", [corners.resize((side, side), Image.Resampling.BICUBIC)] * 3)

@@ -82,7 +82,7 @@ def _secret(kind: str) -> tuple[Species, ...]:
 def grow_roster(seed: int = ROSTER_SEED) -> list[Species]:
     """Draw the whole roster from a seed: the same in every process."""
     rng = Random(f"roster/{seed}")
-    rare_names = iter(invented_names(PER_KIND * len(KINDS), rng, frozenset()))
+    rare_names = iter(invented_names(PER_KIND * len(KINDS), rng))
     common, rare, novel = [], [], []
     for kind in common_kinds():
         looks = list(_grow_looks(kind, 2 * PER_KIND, rng))
