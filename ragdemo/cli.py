@@ -64,6 +64,12 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--library", default="pocket", help="a shipped library's name or a library's folder")
     run.add_argument("--device", default="auto")
     run.add_argument(
+        "--allow-download",
+        action="store_true",
+        default=None,
+        help="fetch what the profile lacks from the hub",
+    )
+    run.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method"
     )
     for name in ("reject", "pin", "own"):
@@ -152,7 +158,7 @@ def _run(options: argparse.Namespace) -> None:
 
     out = _path(options.out)
     with whole_folder(out) as folder:
-        backend = LocalBackend(request.profile, request.library, options.device)
+        backend = LocalBackend(request.profile, request.library, options.device, options.allow_download)
         write_run([tell(event, sys.stderr) for event in backend.run(request)], folder)
     print(out / AUGMENTED)
 

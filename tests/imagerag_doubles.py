@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 
 from PIL import Image
 
 from ragdemo.library.search import Hit
 from ragdemo.methods.base import Toolbox
-from ragdemo.models.interfaces import Step
+from ragdemo.models.interfaces import Drawing, Step
 from ragdemo.profiles import POCKET
 from ragdemo.types import UserError
 
@@ -59,14 +59,13 @@ class Painter:
     drawn: list[dict] = field(default_factory=list)
     closed: int = 0
 
-    def draw(
-        self, prompt: str, seed: int, *, references: Sequence[Image.Image] = (), **options: float | None
-    ) -> Iterator[Step | Image.Image]:
-        self.drawn.append({"prompt": prompt, "seed": seed, "references": list(references), **options})
+    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
+        self.drawn.append(asdict(drawing) | {"references": list(drawing.references)})
         try:
             yield Step(1, 2)
             yield Step(2, 2)
-            yield Image.new("RGB", (8, 8), (len(self.drawn) * 20, len(references) * 40, seed % 256))
+            colour = (len(self.drawn) * 20, len(drawing.references) * 40, drawing.seed % 256)
+            yield Image.new("RGB", (8, 8), colour)
         finally:
             self.closed += 1
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_models import build_profile
 
 from ragdemo.models.diffusion import DiffusersGenerator, load_generator
-from ragdemo.models.interfaces import Step
+from ragdemo.models.interfaces import Drawing, Step
 from ragdemo.profiles import Profile
 from ragdemo.types import UserError
 
@@ -32,7 +32,8 @@ def generator(profile: Profile) -> DiffusersGenerator:
 
 
 def draw(generator: DiffusersGenerator, seed: int = 1, **arguments: object) -> np.ndarray:
-    *_, image = generator.draw("a fox", seed, **arguments)
+    references = tuple(arguments.pop("references", ()))
+    *_, image = generator.draw(Drawing("a fox", seed, references, **arguments))
     return np.asarray(image)
 
 
@@ -51,7 +52,7 @@ def reference_drawing(profile: Profile, references: list[Image.Image] | None = N
 
 
 def test_steps_come_before_the_image(generator: DiffusersGenerator) -> None:
-    *steps, image = generator.draw("a fox", 1, steps=4)
+    *steps, image = generator.draw(Drawing("a fox", 1, steps=4))
     assert steps == [Step(index, 4) for index in (1, 2, 3, 4)]
     assert image.size == (128, 128)
 
@@ -88,10 +89,28 @@ def test_several_references_of_any_size_and_their_scale_count(generator: Diffuse
     assert np.array_equal(plain, draw(generator, references=[RED], reference_scale=0.0))
 
 
+def test_pictures_made_together_are_those_made_alone(generator: DiffusersGenerator) -> None:
+    def pixels(images: list[Image.Image]) -> np.ndarray:
+        return np.stack([np.asarray(image, dtype=int) for image in images])
+
+    drawings = [
+        Drawing("a fox", 1, (RED, RED)),
+        Drawing("a fox", 1, (BLUE, BLUE)),
+        Drawing("a car", 2, (RED, BLUE)),
+    ]
+    alone = pixels([[*generator.draw(drawing)][-1] for drawing in drawings])
+    together = pixels(generator.draw_many(drawings))
+    difference = np.abs(alone[0] - alone[1]).max()  # what the references alone change
+    assert difference > 2
+    assert np.abs(together - alone).max() < difference / 2
+    with pytest.raises(ValueError, match="different shapes"):
+        generator.draw_many([Drawing("a fox", 1), Drawing("a fox", 1, (RED,))])
+
+
 def test_closing_stops_at_the_next_step(generator: DiffusersGenerator) -> None:
     calls = []
     hook = generator._pipe.unet.register_forward_hook(lambda *_: calls.append(1))
-    stream = generator.draw("a fox", 1, steps=900)
+    stream = generator.draw(Drawing("a fox", 1, steps=900))
     assert next(stream) == Step(1, 900)
     stream.close()
     hook.remove()
@@ -103,7 +122,7 @@ def test_closing_stops_at_the_next_step(generator: DiffusersGenerator) -> None:
 
 def test_errors_reach_the_consumer(generator: DiffusersGenerator) -> None:
     with pytest.raises(ValueError, match="steps"):
-        list(generator.draw("a fox", 1, steps=100_000))
+        list(generator.draw(Drawing("a fox", 1, steps=100_000)))
 
 
 def test_missing_and_damaged_folders_are_named_with_the_remedy(profile: Profile, tmp_path: Path) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
+from imagerag_doubles import Painter, ScriptedCritic, toolbox
+from PIL import Image
 
-from ragdemo.evaluation.prompts import cases, split_of
+from ragdemo.evaluation.batching import Together
+from ragdemo.evaluation.judging import judge
+from ragdemo.evaluation.prompts import cases, split_of, two_thing_cases
 from ragdemo.evaluation.report import write_table
 from ragdemo.evaluation.statistics import bootstrap, paired, summarise
+from ragdemo.methods.imagerag.flow import ImageRAG
+from ragdemo.models.interfaces import Drawing
+from ragdemo.pocket.oracle import load_oracle
+from ragdemo.pocket.render import SIZE
+from ragdemo.pocket.sampling import compose
 from ragdemo.pocket.scenes import SCENES
 from ragdemo.pocket.species import of_tier
+from ragdemo.profiles import ASSETS
+from ragdemo.types import Request
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_more_species() -> None:
@@ -72,6 +85,62 @@ def test_a_report_becomes_a_table_with_its_command(tmp_path) -> None:
         "rows": [{"name": "base, rare", "n": 4, "right species": estimate}],
     }
     write_table(report, tmp_path / "x.md")
+    report["rows"].append({"name": "copying", "n": 4, "pixel distance": estimate})
+    write_table(report, tmp_path / "x.md")
     text = (tmp_path / "x.md").read_text()
+    assert "| copying | 4 | 0.500 (0.250 to 0.750) |" in text
     assert "| base, rare | 4 | 50.0 (25.0 to 75.0) |" in text
     assert report["command"] in text
+
+
+def test_two_things_are_judged_wherever_each_stands() -> None:
+    oracle = load_oracle(ASSETS / "pocket" / "oracle")
+    case = two_thing_cases("rare", 2, 1)[1]
+    looks = [thing.look for thing in case.things]
+    for order in (looks, looks[::-1]):
+        picture = compose(order, case.scene, Random(1)).render(SIZE)
+        found = judge(oracle, case, picture)
+        assert (found["right species"], found["right scene"]) == (1.0, 1.0)
+    alone = compose([looks[0], looks[0]], case.scene, Random(1)).render(SIZE)
+    assert judge(oracle, case, alone)["right species"] == 0.5
+
+
+def test_a_prompt_in_words_names_no_species() -> None:
+    for case in cases("rare", 20, 1):
+        assert case.species.name.split()[0] not in case.described
+        assert case.species.look.main in case.described
+
+
+class BatchPainter(Painter):
+    """Draws what `Painter` draws and remembers how many drawings it made at once."""
+
+    def draw_many(self, drawings: list[Drawing]) -> list[Image.Image]:
+        self.batches = [*getattr(self, "batches", []), len(drawings)]
+        return [Image.new("RGB", (8, 8), (d.seed, 40 * len(d.references), 0)) for d in drawings]
+
+
+def test_runs_served_together_are_the_runs_served_alone() -> None:
+    requests = [Request(f"a quixel butterfly {i}", seed=i) for i in range(20)]
+    painter = BatchPainter()
+
+    def results(run_all) -> list[tuple[int, int, int]]:
+        return [events[-1].image.getpixel((0, 0)) for events in run_all]
+
+    with Together(toolbox(ScriptedCritic(), painter), batch=4) as together:
+        method = ImageRAG(together.toolbox)
+        found = list(together.map(lambda request: list(method.run(request)), requests))
+    assert results(found) == [(i, 40, 0) for i in range(20)]
+    assert sum(painter.batches) == 40
+    assert max(painter.batches) == 4
+    assert len(painter.batches) <= 16  # most were full
+
+
+def test_an_error_in_one_run_ends_the_others() -> None:
+    class Broken(BatchPainter):
+        def draw_many(self, drawings: list[Drawing]) -> list[Image.Image]:
+            raise RuntimeError("out of memory")
+
+    with Together(toolbox(ScriptedCritic(), Broken()), batch=2) as together:
+        method = ImageRAG(together.toolbox)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            list(together.map(lambda request: list(method.run(request)), [Request("a fox")] * 6))

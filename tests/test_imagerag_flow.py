@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
+from event_grammar import assert_grammar
 from imagerag_doubles import Painter, ScriptedCritic, toolbox
 from PIL import Image
 
@@ -266,3 +268,26 @@ def test_settings_reach_the_painter() -> None:
     run(painter=painter, settings={"steps": 9, "guidance_scale": 2.5, "reference_scale": 0.5})
     wanted = {"steps": 9, "guidance_scale": 2.5, "reference_scale": 0.5}
     assert all(drawing | wanted == drawing for drawing in painter.drawn)
+
+
+@pytest.mark.parametrize("mode", ["draft", "generation", "personalization", "rephrase"])
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_the_critic_says_the_events_keep_their_order(mode: str, seed: int, own_image: str) -> None:
+    rng = Random(f"{mode}/{seed}")
+
+    def lines(*choices: str) -> list[str]:
+        return [rng.choice((*choices, "", "I can't say.")) for _ in range(6)]
+
+    critic = ScriptedCritic(
+        match=lines("yes", "no: a red car", "No."),
+        missing=lines("quixel butterfly", "quixel butterfly\nzandor car", "snow"),
+        captions=lines("a quixel butterfly", "a quixel butterfly\na zandor car"),
+        needed=lines("quixel butterfly", "quixel butterfly\nzandor car"),
+        rephrase=lines("an orange butterfly in the snow", "two\nlines"),
+    )
+    settings = {"mode": mode, "max_rounds": rng.choice((1, 3)), "references_per_concept": rng.choice((1, 2))}
+    if rng.random() < 0.3:
+        settings["similarity_threshold"] = 0.9
+    own = (own_image,) if mode == "personalization" else ()
+    request = Request(PROMPT, seed=7, settings=settings, own_images=own)
+    assert_grammar(list(ImageRAG(toolbox(critic)).run(request)), mode)

@@ -108,20 +108,55 @@ def test_bench_measures_resumes_and_reports(tmp_path: Path) -> None:
 
     out = tmp_path / "imagerag.json"
     rows = out.with_suffix(".rows")
-    rows.mkdir()
-    first = bench.Bench("imagerag", out)
-    chosen = bench.cases("rare", 2, 1)
-    kept = first.with_reference("perfect", chosen)
-    marked = [{**record, "right": {"species": 1, "kind": 0, "scene": 0}} for record in kept]
-    (rows / "perfect-rare.jsonl").write_text("".join(json.dumps(record) + "\n" for record in marked))
+    kept = bench.measure("imagerag", rows, 2, 1)
+    marks = {"right species": 1.0, "right kind": 0.0, "right scene": 0.0}
+    marked = [json.dumps({**record, **marks}) for record in kept["perfect, rare"]]
+    (rows / "perfect-rare.jsonl").write_text("\n".join(marked) + "\n")
+    described = (rows / "described-rare.jsonl").read_text().splitlines()
+    (rows / "described-rare.jsonl").write_text(described[0] + "\n")
     bench.main("imagerag", out, limit=2, seeds=1)
     report = json.loads(out.read_text())
-    names = [row["name"] for row in report["rows"]]
-    assert names[0] == "base, common"
-    assert "imagerag − base, rare, paired" in names
-    assert all(row["n"] == 2 for row in report["rows"])
-    perfect = next(row for row in report["rows"] if row["name"].startswith("perfect"))
+    found = {row["name"]: row for row in report["rows"]}
+    assert {"base, common", "imagerag, two rare", "imagerag − base, rare, paired", "critic, all"} <= set(
+        found
+    )
     # what was kept was not measured again: no picture shows the right species and neither its kind nor its scene
-    assert [perfect[f"right {metric}"]["mean"] for metric in ("species", "kind", "scene")] == [1, 0, 0]
+    assert [found["perfect reference, rare"][metric]["mean"] for metric in marks] == [1, 0, 0]
+    again = [record["right species"] for record in kept["described, rare"]]
+    assert found["described in words, rare"]["n"] == 2
+    assert found["described in words, rare"]["right species"]["mean"] == sum(again) / 2
     assert not rows.exists()
-    assert out.with_suffix(".md").exists()
+    assert "| base, common | 2 |" in out.with_suffix(".md").read_text()
+
+
+def test_a_small_sample_agrees_with_the_committed_figures() -> None:
+    from ragdemo.backend.local import LocalBackend
+    from ragdemo.evaluation.batching import Together
+    from ragdemo.evaluation.measures import Measures
+    from ragdemo.evaluation.prompts import cases
+    from ragdemo.evaluation.statistics import bootstrap
+    from ragdemo.pocket.oracle import load_oracle
+
+    report = json.loads((ROOT / "docs" / "results" / "imagerag.json").read_text())
+    found = {row["name"]: row for row in report["rows"]}
+    words = report["command"].split()
+    limit, seeds = (int(words[words.index(name) + 1]) for name in ("--limit", "--seeds"))
+    with Together(LocalBackend().toolbox()) as together:
+        measures = Measures("imagerag", together.toolbox, load_oracle(POCKET / "oracle"))
+        every = limit * seeds // 24
+        common, rare = (cases(tier, limit, seeds)[::every] for tier in ("common", "rare"))
+        sampled = {
+            "common": list(together.map(measures.run, common)),
+            "rare": list(together.map(measures.run, rare)),
+        }
+        perfect = list(together.map(measures.perfect, rare))
+    records = {"perfect reference, rare": perfect}
+    for tier, runs in sampled.items():
+        records[f"base, {tier}"] = [{**run["draft"], "species": run["species"]} for run in runs]
+        records[f"imagerag, {tier}"] = [{**run["result"], "species": run["species"]} for run in runs]
+    for name, sample in records.items():
+        for metric in ("right species", "right scene"):
+            estimate = bootstrap([r[metric] for r in sample], [r["species"] for r in sample])
+            committed = found[name][metric]
+            overlap = estimate.low <= committed["high"] and committed["low"] <= estimate.high
+            assert overlap, (name, metric, estimate, committed)

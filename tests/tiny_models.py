@@ -133,7 +133,9 @@ def save_diffusion(folder: Path) -> None:
     pipe.to(torch.float16).save_pretrained(folder)
 
 
-def save_ip_adapter(folder: Path, diffusion: Path) -> None:
+def save_ip_adapter(
+    folder: Path, diffusion: Path, weights: str = "ip-adapter-plus_pocket.safetensors"
+) -> None:
     """An IP-Adapter Plus for the pipeline in `diffusion`, in the published file layout, with its image encoder."""
     torch.manual_seed(1)
     vision = CLIPVisionConfig(
@@ -147,10 +149,11 @@ def save_ip_adapter(folder: Path, diffusion: Path) -> None:
     )
     models_folder = folder / "models"
     CLIPVisionModelWithProjection(vision).half().save_pretrained(models_folder / "image_encoder")
-    unet = UNet2DConditionModel.from_pretrained(diffusion, subfolder="unet")
+    variant = "fp16" if any((diffusion / "unet").glob("*.fp16.*")) else None
+    unet = UNet2DConditionModel.from_pretrained(diffusion, subfolder="unet", variant=variant)
     tensors = _resampler(vision.hidden_size, WIDTH, unet.config.cross_attention_dim) | _cross_attention(unet)
     half = {key: tensor.half().contiguous() for key, tensor in tensors.items()}
-    save_file(half, models_folder / "ip-adapter-plus_pocket.safetensors")
+    save_file(half, models_folder / weights)
 
 
 def _resampler(image_width: int, width: int, text_width: int, tokens: int = 16) -> dict[str, torch.Tensor]:

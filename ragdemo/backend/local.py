@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,9 +40,20 @@ class LocalBackend:
     next use tries again.
     """
 
-    def __init__(self, profile: str = "pocket", library: str = "pocket", device: str = "auto") -> None:
-        """Loads nothing yet; raises `UserError` where there is no such profile."""
+    def __init__(
+        self,
+        profile: str = "pocket",
+        library: str = "pocket",
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        """Loads nothing yet; raises `UserError` where there is no such profile.
+
+        `allow_download` None leaves it to the environment's `RAGDEMO_ALLOW_DOWNLOAD`.
+        """
         self._profile = get_profile(profile)
+        allowed_by_environment = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
+        self._may_download = allowed_by_environment if allow_download is None else allow_download
         self._library_name = library
         self._device = device
         self._slot = threading.Lock()  # a Lock, as a generator may be closed by another thread than ran it
@@ -127,6 +140,10 @@ class LocalBackend:
 
     def _load_searcher(self) -> Searcher:
         library = self._library()
+        if self._profile.downloads:
+            from ragdemo.models.downloads import require_downloads
+
+            require_downloads(self._profile, self._may_download, _say)
         from ragdemo.library.search import Searcher, read_known_words
         from ragdemo.models.encoder import load_encoder
 
@@ -157,6 +174,10 @@ def versions() -> dict[str, str]:
     """The versions that a recipe names."""
     packages = {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
     return {"ragdemo": __version__, "python": platform.python_version()} | packages
+
+
+def _say(what: str) -> None:
+    print(f"ragdemo: {what}", file=sys.stderr, flush=True)
 
 
 def _is_needed(future: Future | None) -> bool:

@@ -5,23 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from ragdemo.pocket.captions import prompt_for
+from ragdemo.pocket.captions import article, describe, prompt_for
 from ragdemo.pocket.scenes import SCENES
 from ragdemo.pocket.species import Species, of_tier
 
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt with its seed and what the picture should show."""
+    """One prompt with its seed and what the picture should show; `second` is another thing beside the species."""
 
     species: Species
     scene: str
     seed: int
+    second: Species | None = None
+
+    @property
+    def things(self) -> tuple[Species, ...]:
+        """The named species in the order of the prompt."""
+        return (self.species,) if self.second is None else (self.species, self.second)
 
     @property
     def prompt(self) -> str:
         """ "a quixel butterfly in the snow"."""
-        return prompt_for(self.species.name, self.scene)
+        if self.second is None:
+            return prompt_for(self.species.name, self.scene)
+        return f"{article(self.species.name)} and {article(self.second.name)} in the {self.scene}"
+
+    @property
+    def described(self) -> str:
+        """The prompt with the name replaced by all that words can say of the look."""
+        return prompt_for(describe(self.species.look), self.scene)
 
 
 def split_of(species: Species) -> str:
@@ -36,3 +49,13 @@ def cases(tier: str, limit: int, seeds: int, split: str = "report") -> list[Case
     chosen = [(species[i % len(species)], i // len(species)) for i in range(limit)]
     rng = Random(f"scenes/{tier}/{split}")
     return [Case(s, rng.choice(SCENES), 1000 * turn + seed) for s, turn in chosen for seed in range(seeds)]
+
+
+def two_thing_cases(tier: str, limit: int, seeds: int, split: str = "report") -> list[Case]:
+    """`cases` with a second species of the same tier and split, of another kind."""
+    rng = Random(f"seconds/{tier}/{split}")
+    paired = []
+    for case in cases(tier, limit, seeds, split):
+        others = [s for s in of_tier(tier) if split_of(s) == split and s.look.kind != case.species.look.kind]
+        paired.append(Case(case.species, case.scene, case.seed, rng.choice(others)))
+    return paired

@@ -9,6 +9,8 @@ import transformers
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from ragdemo.models.endpoint import PREFIX, load_endpoint
+from ragdemo.models.interfaces import VisionCritic
 from ragdemo.models.loading import choose_device, number_format, reading
 
 MAX_NEW_TOKENS = 64
@@ -50,11 +52,13 @@ class TransformersCritic:
             return self._model.generate(**inputs, **sampling, max_new_tokens=MAX_NEW_TOKENS)[0]
 
 
-def load_critic(name: str, device: str = "auto") -> TransformersCritic:
-    """The critic in folder or hub id `name` on `device`, from local files only.
+def load_critic(name: str, device: str = "auto") -> VisionCritic:
+    """The critic of a folder or hub id on `device`, from local files only, or the endpoint's of `openai:MODEL`.
 
-    Raises `UserError` where the folder is missing or damaged.
+    Raises `UserError` where the folder is missing or damaged, or no endpoint is named.
     """
+    if name.startswith(PREFIX):
+        return load_endpoint(name)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     target = choose_device(device)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from threading import Event
-from typing import Any
 
 import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from PIL import Image
 
-from ragdemo.models.interfaces import Step
+from ragdemo.models.interfaces import Drawing, Step
 from ragdemo.models.loading import choose_device, number_format, reading
 from ragdemo.profiles import Profile
 
@@ -37,41 +37,53 @@ class DiffusersGenerator:
         self._adapter = _Adapter(pipe, profile)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
 
-    def draw(
-        self,
-        prompt: str,
-        seed: int,
-        *,
-        references: Sequence[Image.Image] = (),
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        reference_scale: float | None = None,
-    ) -> Iterator[Step | Image.Image]:
+    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
         """See `ImageGenerator.draw`; the pipeline runs ahead of its consumer by at most the steps that it takes."""
-        scale = self._profile.reference_scale if reference_scale is None else reference_scale
-        arguments = {
-            "prompt": prompt,
-            "num_inference_steps": self._profile.steps if steps is None else steps,
-            "guidance_scale": self._profile.guidance_scale if guidance_scale is None else guidance_scale,
-            # a CPU generator gives the same noise on every device
-            "generator": torch.Generator("cpu").manual_seed(seed),
-        }
-        return self._stream(lambda on_step: self._draw(arguments, references, scale, on_step))
+        return self._stream(lambda on_step: self._draw([drawing], on_step)[0])
 
-    def _draw(
-        self,
-        arguments: dict[str, Any],
-        references: Sequence[Image.Image],
-        scale: float,
-        on_step: Callable[..., dict],
-    ) -> Image.Image:
-        images = [image.convert("RGB") for image in references]
-        self._adapter.attach(bool(images))
-        if images:
+    def draw_many(self, drawings: Sequence[Drawing]) -> list[Image.Image]:
+        """See `ImageGenerator.draw_many`."""
+        if len({drawing.shape for drawing in drawings}) > 1:
+            raise ValueError("drawings of different shapes cannot be made together; group them by shape")
+        return self._worker.submit(self._draw, drawings, None).result() if drawings else []
+
+    def restore(self, image: Image.Image) -> Image.Image:
+        """See `ImageGenerator.restore`."""
+        return self._worker.submit(self._restore, image.convert("RGB")).result()
+
+    @torch.inference_mode()
+    def _restore(self, image: Image.Image) -> Image.Image:
+        vae, processor = self._pipe.vae, self._pipe.image_processor
+        pixels = processor.preprocess(image).to(vae.device, vae.dtype)
+        latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")
+        return processor.postprocess(vae.decode(latents).sample)[0]
+
+    def _draw(self, drawings: Sequence[Drawing], on_step: Callable[..., dict] | None) -> list[Image.Image]:
+        first, profile = drawings[0], self._profile
+        guidance = profile.guidance_scale if first.guidance_scale is None else first.guidance_scale
+        arguments = {
+            "prompt": [drawing.prompt for drawing in drawings],
+            "num_inference_steps": profile.steps if first.steps is None else first.steps,
+            "guidance_scale": guidance,
+            # a CPU generator gives the same noise on every device
+            "generator": [torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
+            "callback_on_step_end": on_step,
+        }
+        self._adapter.attach(bool(first.references))
+        if first.references:
+            scale = profile.reference_scale if first.reference_scale is None else first.reference_scale
             self._pipe.set_ip_adapter_scale(scale)
-            # one adapter, many images: the outer list counts adapters
-            arguments = arguments | {"ip_adapter_image": [images]}
-        return self._pipe(**arguments, callback_on_step_end=on_step).images[0]
+            embeds = [self._embed(drawing.references, guided=guidance > 1) for drawing in drawings]
+            self._adapter.show(embeds)
+            arguments["ip_adapter_image_embeds"] = [embeds[0]]  # the pipeline's own reading of it is not used
+        return self._pipe(**arguments).images
+
+    @torch.inference_mode()
+    def _embed(self, references: Sequence[Image.Image], guided: bool) -> torch.Tensor:
+        """What the adapter reads of references: `(1, R, …)`; guided, `(2, R, …)` with blanks first."""
+        images = [image.convert("RGB") for image in references]
+        # one adapter, many images: the outer list counts adapters
+        return self._pipe.prepare_ip_adapter_image_embeds([images], None, self._pipe.device, 1, guided)[0]
 
     def _stream(self, work: Callable[[Callable[..., dict]], Image.Image]) -> Iterator[Step | Image.Image]:
         """Run `work` in the worker thread; yield its steps as they end, then its image, or raise its error."""
@@ -109,12 +121,17 @@ class _Adapter:
             profile.ip_adapter,
             subfolder=profile.ip_adapter_subfolder,
             weight_name=profile.ip_adapter_weights,
+            image_encoder_folder=profile.ip_adapter_image_encoder,
             local_files_only=True,
         )
         self._adapted = {name: pipe.unet.attn_processors[name] for name in self._plain}
-        self._projection = _ProjectOnce(pipe.unet.encoder_hid_proj)
+        self._projection = _Shown(pipe.unet.encoder_hid_proj)
         self._attached = False
         self.attach(True)
+
+    def show(self, embeds: Sequence[torch.Tensor]) -> None:
+        """The references of the next drawing, prompt by prompt."""
+        self._projection.show(embeds)
 
     def attach(self, wanted: bool) -> None:
         """Put the adapter on the UNet, or take it off."""
@@ -128,25 +145,32 @@ class _Adapter:
         self._attached = wanted
 
 
-class _ProjectOnce(torch.nn.Module):
-    """The adapter's projection of image embeddings, computed once a drawing: the UNet asks for it at every step."""
+class _Shown(torch.nn.Module):
+    """Stands where the UNet asks for the references' tokens and gives those that were shown for this drawing.
+
+    The pipeline repeats one set of references for every prompt of a batch, and the UNet projects it anew at every step;
+    here each prompt has its own, projected once.
+    """
 
     def __init__(self, projection: torch.nn.Module) -> None:
         super().__init__()
         self._projection = projection
-        self._given: list[torch.Tensor] | None = None
-        self._projected: list[torch.Tensor] = []
+        self._tokens: list[torch.Tensor] = []
 
     @property
     def image_projection_layers(self) -> torch.nn.ModuleList:
         """What the pipeline looks at to encode references."""
         return self._projection.image_projection_layers
 
-    def forward(self, image_embeds: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Tokens `(B, images, tokens, width)` of each adapter; the same list object gives the same tokens."""
-        if image_embeds is not self._given:
-            self._given, self._projected = image_embeds, self._projection(image_embeds)
-        return self._projected
+    @torch.inference_mode()
+    def show(self, embeds: Sequence[torch.Tensor]) -> None:
+        """Take the embeddings of each prompt's references, `(1 or 2, R, …)` with blanks first."""
+        halves = zip(*(one.chunk(len(one)) for one in embeds), strict=True)
+        self._tokens = self._projection([torch.cat([torch.cat(half) for half in halves])])
+
+    def forward(self, _image_embeds: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Tokens `(B, images, tokens, width)` of the one adapter."""
+        return self._tokens
 
 
 def load_generator(profile: Profile, device: str = "auto") -> DiffusersGenerator:
@@ -158,7 +182,7 @@ def load_generator(profile: Profile, device: str = "auto") -> DiffusersGenerator
     target = choose_device(device)
     with reading(profile.diffusion, _remedy(profile, "vae text-encoder diffusion")):
         pipe = DiffusionPipeline.from_pretrained(
-            profile.diffusion, dtype=number_format(target), local_files_only=True
+            profile.diffusion, dtype=number_format(target), variant=profile.variant, local_files_only=True
         ).to(target)
     pipe.set_progress_bar_config(disable=True)
     with reading(profile.ip_adapter, _remedy(profile, "image-encoder diffusion")):

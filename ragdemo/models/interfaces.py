@@ -18,24 +18,39 @@ class Step:
     total: int
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """One picture to draw; `None` means the profile's own value, references are RGB images of any size."""
+
+    prompt: str
+    seed: int
+    references: tuple[Image.Image, ...] = ()
+    steps: int | None = None
+    guidance_scale: float | None = None
+    reference_scale: float | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What drawings must have in common to be made together: all but prompt, seed and the references' pixels."""
+        return len(self.references), self.steps, self.guidance_scale, self.reference_scale
+
+
 class ImageGenerator(Protocol):
     """A text-to-image model that can also be shown reference images."""
 
-    def draw(
-        self,
-        prompt: str,
-        seed: int,
-        *,
-        references: Sequence[Image.Image] = (),
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        reference_scale: float | None = None,
-    ) -> Iterator[Step | Image.Image]:
+    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
         """Yield a `Step` after each denoising step and the image last; closing the iterator stops the model.
 
-        The same arguments give the same pixels. `None` means the profile's own value. References may be any number
-        of RGB images of any size.
+        The same drawing gives the same pixels.
         """
+        ...
+
+    def draw_many(self, drawings: Sequence[Drawing]) -> list[Image.Image]:
+        """The images of drawings of one `shape`, made together; a picture's noise depends on its own seed alone."""
+        ...
+
+    def restore(self, image: Image.Image) -> Image.Image:
+        """An image through the model's own autoencoder and back: the best that it could draw."""
         ...
 
 

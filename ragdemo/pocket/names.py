@@ -25,12 +25,17 @@ _MIDDLES = "b d ff g l ll m mb n nd r rn s sk v x z zz".split()
 _ENDINGS = "el ik or an is um ax on ette oo ine ar".split()
 
 
+def invented_name(rng: Random) -> str:
+    """A pronounceable name of two syllables and an ending."""
+    return rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_MIDDLES) + rng.choice(_ENDINGS)
+
+
 def invented_names(count: int, rng: Random) -> list[str]:
-    """Pronounceable names of two syllables and an ending, no two alike in their first three letters and last three."""
+    """Invented names, no two alike in their first three letters and last three."""
     names = ["quixel", "velmor", "tarnik", "ombra"]
     heads = {(name[:3], name[-3:]) for name in names}
     while len(names) < count:
-        name = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_MIDDLES) + rng.choice(_ENDINGS)
+        name = invented_name(rng)
         key = (name[:3], name[-3:])
         if key not in heads:
             names.append(name)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ragdemo.pocket.render import SIZE
-from ragdemo.pocket.sampling import Sample, generator_sample, pair_sample, species_sample
+from ragdemo.pocket.sampling import Sample, duo_sample, generator_sample, pair_sample, species_sample
 from ragdemo.pocket.species import roster
 
 SHARD = 1000
@@ -26,9 +26,9 @@ SHARD = 1000
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """What a pool holds: `count` items of `stream`; an item of "pairs" is two pictures, of the others one."""
+    """What a pool holds: `count` items of `stream`; an item of "pairs" is two pictures, of "duos" three, else one."""
 
-    kind: str  # "generator" | "pairs" | "species"
+    kind: str  # "generator" | "pairs" | "duos" | "species"
     stream: str
     count: int
 
@@ -39,9 +39,11 @@ class PoolSpec:
 
 
 def item(spec: PoolSpec, index: int) -> tuple[Sample, ...]:
-    """Item `index` of a pool as samples: one, or (reference, target) in a pool of pairs."""
+    """Item `index` of a pool as samples: one, (reference, target) of pairs, (target, reference, reference) of duos."""
     if spec.kind == "pairs":
         return pair_sample(spec.stream, index)
+    if spec.kind == "duos":
+        return duo_sample(spec.stream, index)
     if spec.kind == "generator":
         return (generator_sample(spec.stream, index),)
     species = roster()

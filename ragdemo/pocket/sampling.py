@@ -69,17 +69,35 @@ def generator_sample(stream: str, index: int) -> Sample:
 def pair_sample(stream: str, index: int) -> tuple[Sample, Sample]:
     """Two pictures of one look in different poses and scenes: (reference, target), mostly nameless species."""
     rng = Random(f"{stream}/{index}")
-    kind = rng.choice(common_kinds())
-    if rng.random() < PAIR_NAMELESS_SHARE:
-        look, name, word = nameless(kind, rng), None, kind
-    else:
-        species = _common(kind, rng)
-        look, name, word = species.look, species.name, species.name
+    word, look, name = _mostly_nameless(rng.choice(common_kinds()), rng)
     samples = []
     for scene in rng.sample(SCENES, 2):
         words = caption([word], scene, rng)
         samples.append(Sample(compose([look], scene, rng), words, (name,)))
     return samples[0], samples[1]
+
+
+def duo_sample(stream: str, index: int) -> tuple[Sample, Sample, Sample]:
+    """Two things of different kinds in one picture, then each alone in another scene, mostly nameless species."""
+    rng = Random(f"{stream}/{index}")
+    words, looks, names = zip(
+        *(_mostly_nameless(kind, rng) for kind in rng.sample(common_kinds(), 2)), strict=True
+    )
+    scenes = rng.sample(SCENES, 3)
+    both = Sample(compose(looks, scenes[0], rng), caption(list(words), scenes[0], rng), names)
+    alone = [
+        Sample(compose([look], scene, rng), caption([word], scene, rng), (name,))
+        for word, look, name, scene in zip(words, looks, names, scenes[1:], strict=True)
+    ]
+    return both, alone[0], alone[1]
+
+
+def _mostly_nameless(kind: str, rng: Random) -> tuple[str, Look, str | None]:
+    """Words, look and species name of a thing whose look a reference tells."""
+    if rng.random() < PAIR_NAMELESS_SHARE:
+        return kind, nameless(kind, rng), None
+    species = _common(kind, rng)
+    return species.name, species.look, species.name
 
 
 def _thing(kind: str, rng: Random) -> tuple[str, Look, str | None]:

@@ -37,7 +37,7 @@ from ragdemo.methods.base import Toolbox
 from ragdemo.methods.imagerag.evidence import OWN_PREFIX, Evidence, check_own_images
 from ragdemo.methods.imagerag.interview import Interviewer
 from ragdemo.methods.imagerag.settings import Settings
-from ragdemo.models.interfaces import Step
+from ragdemo.models.interfaces import Drawing, Step
 from ragdemo.recipe import Recipe
 from ragdemo.types import Reference, Request, UserError
 
@@ -214,12 +214,14 @@ class _Run:
     ) -> Generator[Event, None, Image.Image]:
         settings = self._settings
         drawing = self._toolbox.generator.draw(
-            prompt,
-            self._request.seed,
-            references=[reference.image for reference in references],
-            steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            reference_scale=settings.reference_scale,
+            Drawing(
+                prompt,
+                self._request.seed,
+                tuple(reference.image for reference in references),
+                settings.steps,
+                settings.guidance_scale,
+                settings.reference_scale,
+            )
         )
         with closing(drawing):  # a consumer that goes away stops the model at once
             for item in drawing:

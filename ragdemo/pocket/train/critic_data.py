@@ -18,7 +18,7 @@ from ragdemo.methods.imagerag import dialogue
 from ragdemo.pocket.captions import FORMS, SCENE_PHRASES, article, describe, prompt_for
 from ragdemo.pocket.kinds import KINDS, SHAPES
 from ragdemo.pocket.look import Look, random_look
-from ragdemo.pocket.names import invented_names
+from ragdemo.pocket.names import invented_name
 from ragdemo.pocket.palette import COLOURS
 from ragdemo.pocket.patterns import PATTERNS
 from ragdemo.pocket.scenes import SCENES
@@ -228,7 +228,8 @@ def _any_words(kind: str, rng: Random) -> str:
 
 def unheard_name(rng: Random) -> str:
     """An invented name that is no species'."""
-    return invented_names(1, rng, _taken())[0]
+    name = invented_name(rng)
+    return name if name not in _taken() else unheard_name(rng)
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,12 @@
 """Stage `diffusion`: the UNet of the base, and the IP-Adapter that carries identity into it.
 
-In `diffusion` two of three batches show a reference: another render of the same look, mostly of a nameless species.
-Base and adapter so grow together. v-prediction (Salimans & Ho 2022) on a
-cosine schedule, timesteps logit-normal (Esser et al. 2024).
+Half of the batches show references: other renders of the same looks, mostly of nameless species. Base and adapter so
+grow together. v-prediction (Salimans & Ho 2022) on a cosine schedule, timesteps logit-normal (Esser et al. 2024).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -21,10 +21,10 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from ragdemo.pocket.pool import Pool, render_pool
+from ragdemo.pocket.pool import PoolSpec, render_pool
 from ragdemo.pocket.train import adapter
 from ragdemo.pocket.train.cache import cached
-from ragdemo.pocket.train.export import write_card
+from ragdemo.pocket.train.export import read_card, write_card
 from ragdemo.pocket.train.image_encoder import (
     RESAMPLER_FILE,
     TOKENS,
@@ -39,6 +39,11 @@ from ragdemo.pocket.train.words import compose_caption
 
 BATCH = 32
 DROP = 0.1
+NAMED_SHARE = 0.6
+"""Of the pictures without a reference; with those of the other lessons less than half of all stays named."""
+LESSONS = ("plain", "pair", "plain", "pair", "plain", "duo", "plain", "pair", "plain", "one of two")
+"""What the batches show in turn: no reference; one; two things with a reference each; with a reference for one."""
+DUO_POOL = PoolSpec("duos", "train/duos", 6_000)
 ADAPTER_FILE = "models/ip-adapter-plus_pocket.safetensors"
 
 
@@ -89,7 +94,12 @@ class Material:
         caches = context.workdir / "caches"
         self.single_latents = cached("latents", self.singles, vae.encoder, caches, self._latents)
         self.pair_latents = cached("latents", self.pairs, vae.encoder, caches, self._latents)
-        self.references = cached("references", self.pairs, self.vision, caches, self._reference_states)
+        self.pair_references = cached("references", self.pairs, self.vision, caches, self._reference_states)
+        self.duos = render_pool(DUO_POOL, context.pools, context.workers)
+        self.duo_latents = cached("latents", self.duos, vae.encoder, caches, self._latents)
+        self.duo_references = cached("references", self.duos, self.vision, caches, self._reference_states)
+        names = [any(row[0]["names"]) for row in self.singles.rows]
+        self._named, self._nameless = np.flatnonzero(names), np.flatnonzero(np.logical_not(names))
         self.no_text = self.text_states([""])
         blank = torch.zeros(1, 3, 128, 128, device=device)
         with torch.inference_mode():
@@ -111,24 +121,49 @@ class Material:
         with autocast(self.device):
             return hidden_states(self.vision, clip_pixels(images, self.device))
 
-    def batch(self, step: int, with_reference: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Latents `(B, 8, 16, 16)`, text states, reference states `(B, 1, 65, D)`; a tenth without any condition."""
+    def batch(self, step: int, lesson: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Latents `(B, 8, 16, 16)`, text states, reference states `(B, R, 65, D)`; a tenth without any condition."""
         rng = step_rng("diffusion", step)
-        pool, latents = (
-            (self.pairs, self.pair_latents) if with_reference else (self.singles, self.single_latents)
-        )
-        indices, which = rng.integers(0, len(pool), BATCH), rng.integers(0, latents.shape[1], BATCH)
-        x = torch.from_numpy(np.stack([latents[i, j] for i, j in zip(indices, which, strict=True)])).float()
-        captions = _captions(pool, indices, which, Random(int(rng.integers(2**31))), plain=with_reference)
+        words = Random(int(rng.integers(2**31)))
+        if lesson == "plain":
+            named = rng.random(BATCH) < NAMED_SHARE
+            chosen = np.where(named, rng.choice(self._named, BATCH), rng.choice(self._nameless, BATCH))
+            x, captions, references = self._plain(chosen, words)
+        elif lesson == "pair":
+            x, captions, references = self._pairs(rng.integers(0, len(self.pairs), BATCH), rng, words)
+        else:
+            told = ((1, 2),) * BATCH if lesson == "duo" else [(i,) for i in rng.integers(1, 3, BATCH)]
+            x, captions, references = self._duos(rng.integers(0, len(self.duos), BATCH), told, words)
         dropped = torch.from_numpy(rng.random(BATCH) < DROP).to(self.device)
         text = torch.where(dropped[:, None, None], self.no_text, self.text_states(captions))
-        if not with_reference:
-            return x.to(self.device), text, torch.zeros(1, 1, *self.no_image.shape[1:], device=self.device)
-        states = np.stack([self.references[i, 1 - j] for i, j in zip(indices, which, strict=True)])
-        image = torch.where(
-            dropped[:, None, None], self.no_image, torch.from_numpy(states).float().to(self.device)
-        )
-        return x.to(self.device), text, image[:, None]
+        latents = torch.from_numpy(x).float().to(self.device)
+        if references is None:
+            return latents, text, self.no_image[None]
+        states = torch.from_numpy(references).float().to(self.device)
+        return latents, text, torch.where(dropped[:, None, None, None], self.no_image, states)
+
+    def _plain(self, chosen: np.ndarray, words: Random) -> tuple[np.ndarray, list[str], None]:
+        rows = [self.singles.rows[i][0] for i in chosen]
+        return self.single_latents[chosen, 0], [compose_caption(row, words)[0] for row in rows], None
+
+    def _pairs(
+        self, chosen: np.ndarray, rng: np.random.Generator, words: Random
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        which = rng.integers(0, 2, len(chosen))
+        rows = [self.pairs.rows[i][j] for i, j in zip(chosen, which, strict=True)]
+        captions = [compose_caption(row, words, plain=(0,))[0] for row in rows]
+        return self.pair_latents[chosen, which], captions, self.pair_references[chosen, 1 - which][:, None]
+
+    def _duos(
+        self, chosen: np.ndarray, told: Sequence[tuple[int, ...]], words: Random
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """`told` are the positions of the references given with each target."""
+        captions = [
+            compose_caption(self.duos.rows[i][0], words, plain=[j - 1 for j in given])[0]
+            for i, given in zip(chosen, told, strict=True)
+        ]
+        references = np.stack([self.duo_references[i, list(g)] for i, g in zip(chosen, told, strict=True)])
+        return self.duo_latents[chosen, 0], captions, references
 
 
 def train_diffusion(context: Context) -> None:
@@ -136,15 +171,17 @@ def train_diffusion(context: Context) -> None:
     material = Material(context)
     torch.manual_seed(0)
     unet = (_shipped if context.warm else _fresh)(context).to(memory_format=torch.channels_last)
-    loop = Loop("diffusion", context, {"unet": unet}, steps=60_000, learning_rate=6e-4, ema_decay=0.996)
+    origin = read_card(context.assets / "diffusion") if context.warm else None
+    loop = Loop(
+        "diffusion", context, {"unet": unet}, steps=60_000, learning_rate=6e-4, ema_decay=0.998, origin=origin
+    )
     noise_levels = new_scheduler().alphas_cumprod.to(context.device)
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        with_reference = step % 3 > 0
-        adapter.set_scale(unet, 1.0 if with_reference else 0.0)
-        loss = velocity_loss(unet, noise_levels, *material.batch(step, with_reference))
-        value = float(loss.detach())
-        return loss, {"reference": value} if with_reference else {"plain": value}
+        lesson = LESSONS[step % len(LESSONS)]
+        adapter.set_scale(unet, 0.0 if lesson == "plain" else 1.0)
+        loss = velocity_loss(unet, noise_levels, *material.batch(step, lesson))
+        return loss, {lesson: float(loss.detach())}
 
     loop.run(step_loss)
     export(context, loop, material, loop.averaged["unet"])
@@ -170,14 +207,14 @@ def velocity_loss(
 
 @torch.inference_mode()
 def measure_velocity(unet: UNet2DConditionModel, material: Material) -> dict[str, float]:
-    """The loss over ten batches of the pools without a reference, and over ten with one."""
+    """The loss over ten batches of each lesson."""
     levels, figures = new_scheduler().alphas_cumprod.to(material.device), {}
     torch.manual_seed(0)
-    for name, with_reference in (("velocity_loss_plain", False), ("velocity_loss_reference", True)):
-        adapter.set_scale(unet, float(with_reference))
-        batches = [material.batch(10**9 + i, with_reference) for i in range(10)]
+    for lesson in dict.fromkeys(LESSONS):
+        adapter.set_scale(unet, 0.0 if lesson == "plain" else 1.0)
+        batches = [material.batch(10**9 + i, lesson) for i in range(10)]
         losses = [velocity_loss(unet, levels, *batch).item() for batch in batches]
-        figures[name] = round(float(np.mean(losses)), 4)
+        figures[f"velocity_loss_{lesson.replace(' ', '_')}"] = round(float(np.mean(losses)), 4)
     adapter.set_scale(unet, 1.0)
     return figures
 
@@ -200,7 +237,11 @@ def export(context: Context, loop: Loop, material: Material, unet: UNet2DConditi
     pipeline.to(torch.float32)
     save_vae(material.vae, folder / "vae")
     figures = measure_velocity(unet, material)
-    facts = {"data": [GENERATOR_POOL.folder, PAIR_POOL.folder], **loop.card(), "figures": figures}
+    facts = {
+        "data": [GENERATOR_POOL.folder, PAIR_POOL.folder, DUO_POOL.folder],
+        **loop.card(),
+        "figures": figures,
+    }
     for place in (folder, folder / "unet", context.assets / "ip_adapter"):
         write_card(place, facts)
 
@@ -222,11 +263,6 @@ def _shipped(context: Context) -> UNet2DConditionModel:
     )
     adapter.load_adapter(unet, context.assets / "ip_adapter" / ADAPTER_FILE)
     return unet
-
-
-def _captions(pool: Pool, indices: np.ndarray, which: np.ndarray, rng: Random, plain: bool) -> list[str]:
-    rows: list[dict[str, Any]] = [pool.rows[i][j] for i, j in zip(indices, which, strict=True)]
-    return [compose_caption(row, rng, plain)[0] for row in rows]
 
 
 def _frozen(model: Any, device: torch.device) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -22,21 +22,21 @@ _STATED = {0: (), 1: ("main",), 2: ("main", "second", "pattern"), 3: ATTRIBUTES}
 
 
 def compose_caption(
-    row: Mapping[str, Any], rng: Random, plain: bool = False
+    row: Mapping[str, Any], rng: Random, plain: Collection[int] = ()
 ) -> tuple[str, list[dict[str, str]]]:
     """A fresh caption of a pool's row, and what it determines of each thing: kind and some of `ATTRIBUTES`.
 
     A nameless thing is captioned by kind and attributes only. Sometimes letters that mean nothing stand where a name
     would: the text encoder must learn that an unheard name says nothing, instead of mistaking it for one it knows.
-    `plain` captions leave the look to a reference: mostly the kind alone.
+    The things numbered in `plain` leave their look to a reference: mostly the kind alone is told.
     """
     words, facts = [], []
-    for name, look in zip(row["names"], row["looks"], strict=True):
+    for i, (name, look) in enumerate(zip(row["names"], row["looks"], strict=True)):
         if name and rng.random() < 0.8:
             words.append(name)
             stated: Sequence[str] = ATTRIBUTES
         else:
-            detail = rng.choice((0, 0, 0, 0, 0, 1) if plain else (0, 0, 1, 2, 2, 3, 3))
+            detail = rng.choice((0, 0, 0, 0, 0, 1) if i in plain else (0, 0, 1, 2, 2, 3, 3))
             phrase, stated = describe(Look(**look), detail), _STATED[detail]
             words.append(f"{letter_noise(rng)} {phrase}" if detail == 0 and rng.random() < 0.6 else phrase)
         facts.append({"kind": look["kind"], **{key: look[key] for key in stated}})

@@ -1,0 +1,66 @@
+"""What the oracle says of a picture that should show a case, and how far pictures are from each other.
+
+The oracle knows pictures of one thing. Of a picture with two things it is shown the halves, each in both roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ragdemo.evaluation.prompts import Case
+from ragdemo.pocket.oracle import Judgement, Oracle
+from ragdemo.pocket.render import SIZE
+
+METRICS = ("right species", "right kind", "right scene")
+HALF = (0, SIZE // 4, SIZE // 2, SIZE * 3 // 4)
+"""Box of the left half's middle, a square in which the world's left thing of two lies."""
+
+
+def judge(oracle: Oracle, case: Case, image: Image.Image) -> dict[str, float]:
+    """`METRICS` in [0, 1]; of two things the shares that were found, in the assignment that finds most."""
+    if case.second is not None:
+        return _judge_halves(oracle, case, image)
+    seen = oracle.judge([image])[0]
+    return dict(zip(METRICS, _scores(seen, case, 0), strict=True))
+
+
+def distances(oracle: Oracle, image: Image.Image, reference: Image.Image) -> dict[str, float]:
+    """Root mean square over pixels in [0, 1], and the Euclidean distance of oracle features."""
+    pixels = [np.asarray(i.convert("RGB").resize((SIZE, SIZE)), np.float32) / 255 for i in (image, reference)]
+    features = oracle.features([image, reference])
+    return {
+        "pixel distance": float(np.sqrt(np.mean((pixels[0] - pixels[1]) ** 2))),
+        "feature distance": float(np.linalg.norm(features[0] - features[1])),
+    }
+
+
+def is_right(found: Mapping[str, Any]) -> bool:
+    """Whether a judged picture shows the species in the scene."""
+    return found["right species"] == 1 and found["right scene"] == 1
+
+
+def _judge_halves(oracle: Oracle, case: Case, image: Image.Image) -> dict[str, float]:
+    left = image.convert("RGB").resize((SIZE, SIZE)).crop(HALF)
+    right = image.convert("RGB").resize((SIZE, SIZE)).crop((HALF[2], HALF[1], SIZE, HALF[3]))
+    seen = oracle.judge([half.resize((SIZE, SIZE), Image.Resampling.BICUBIC) for half in (left, right)])
+    scores = [
+        np.mean([_scores(seen[half], case, thing) for thing, half in enumerate(order)], axis=0)
+        for order in permutations(range(2))
+    ]
+    best: Sequence[float] = max(scores, key=lambda score: tuple(score)).tolist()
+    whole = float(oracle.judge([image])[0].scene == case.scene)
+    return dict(zip(METRICS, [*best[:2], whole], strict=True))
+
+
+def _scores(seen: Judgement, case: Case, thing: int) -> tuple[float, float, float]:
+    wanted = case.things[thing]
+    return (
+        float(seen.species == wanted.name),
+        float(seen.kind == wanted.look.kind),
+        float(seen.scene == case.scene),
+    )

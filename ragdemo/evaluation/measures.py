@@ -1,0 +1,157 @@
+"""How each case is measured: one function from a case to a JSON-ready record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from PIL import Image
+
+from ragdemo.evaluation.judging import distances, judge
+from ragdemo.evaluation.prompts import Case
+from ragdemo.events import Draft, References, Result, Verdict
+from ragdemo.library.store import Library
+from ragdemo.methods import get_method
+from ragdemo.methods.base import Toolbox
+from ragdemo.methods.imagerag import dialogue
+from ragdemo.models.interfaces import Drawing
+from ragdemo.pocket.critic_cases import CriticCase, missing_cases, verdict_cases
+from ragdemo.pocket.oracle import Oracle
+from ragdemo.pocket.render import SIZE
+from ragdemo.pocket.sampling import compose
+from ragdemo.types import Request
+
+GREY = Image.new("RGB", (SIZE, SIZE), (128, 128, 128))
+
+
+class Measures:
+    """Measures one method; a record names species, scene and seed of its case, so that records can be paired."""
+
+    def __init__(self, method: str, toolbox: Toolbox, oracle: Oracle) -> None:
+        self._name, self._toolbox, self._oracle = method, toolbox, oracle
+        self._method = get_method(method).build(toolbox)
+
+    def run(self, case: Case) -> dict[str, Any]:
+        """A run of the method: draft and result judged by oracle and critic, and what the result took over."""
+        record = _record(case)
+        for event in self._method.run(Request(case.prompt, method=self._name, seed=case.seed)):
+            if isinstance(event, Draft):
+                record["draft"] = judge(self._oracle, case, event.image)
+            elif isinstance(event, Verdict) and event.of == "draft":
+                record["draft"]["critic says yes"] = float(event.matches)
+            elif isinstance(event, References):
+                references = event.used
+                record["references"] = [reference.id for reference in references]
+            elif isinstance(event, Result):
+                record["result"] = judge(self._oracle, case, event.image)
+                result = event.image
+        if "references" not in record:  # the critic was content with the draft
+            record["result"]["critic says yes"] = record["draft"]["critic says yes"]
+            return record | {"references": []}
+        record["result"]["critic says yes"] = float(self._approves(case.prompt, result))
+        if case.second is None and references:
+            record["copying"] = self._copying(case, result, references[0].image)
+            record["scenes apart"] = all(self._row(r.id)["scene"] != case.scene for r in references)
+            record["retrieved species"] = float(self._row(references[0].id)["species"] == case.species.name)
+        return record
+
+    def perfect(self, case: Case) -> dict[str, Any]:
+        """A drawing shown a true picture of the species, in another scene."""
+        return self._with_reference(case, lambda row: row["species"] == case.species.name)
+
+    def another(self, case: Case) -> dict[str, Any]:
+        """A drawing shown another species of the same kind, in another scene."""
+        return self._with_reference(case, lambda row: row["species"] != case.species.name)
+
+    def described(self, case: Case) -> dict[str, Any]:
+        """A drawing of the prompt with the name replaced by its attributes in words."""
+        return _record(case) | judge(self._oracle, case, self._draw(Drawing(case.described, case.seed)))
+
+    def restored(self, case: Case) -> dict[str, Any]:
+        """What the oracle says of a true picture before and after the autoencoder."""
+        truth = _truth(case)
+        return (
+            _record(case)
+            | judge(self._oracle, case, self._toolbox.generator.restore(truth))
+            | {"before": judge(self._oracle, case, truth)}
+        )
+
+    def critic_cases(self, count: int) -> list[CriticCase]:
+        """A quarter each of common and rare, match and mismatch."""
+        return list(verdict_cases(count))
+
+    def missing_cases(self, count: int) -> list[CriticCase]:
+        """A third each: the thing is wrong, the scene, or the second thing is not there."""
+        return list(missing_cases(count))
+
+    def verdict(self, case: CriticCase) -> dict[str, Any]:
+        """Whether the critic's verdict is right, and whether it would be on a grey picture."""
+        wanted = not case.missing
+        image = self._toolbox.generator.restore(case.image) if case.worn else case.image
+        return {
+            "species": case.species,
+            "cell": case.cell,
+            "right verdict": float(self._approves(case.prompt, image) == wanted),
+            "right verdict on grey": float(self._approves(case.prompt, GREY) == wanted),
+        }
+
+    def missing(self, case: CriticCase) -> dict[str, Any]:
+        """Whether the critic names exactly what is missing."""
+        image = self._toolbox.generator.restore(case.image) if case.worn else case.image
+        reply = self._toolbox.critic.ask(dialogue.missing_question(case.prompt), image)
+        try:
+            found = dialogue.parse_lines(reply)
+        except dialogue.UnparseableReply:
+            found = ()
+        return {"species": case.species, "cell": case.cell, "named exactly": float(found == case.missing)}
+
+    def _with_reference(self, case: Case, wanted: Any) -> dict[str, Any]:
+        library: Library = self._toolbox.library  # type: ignore[assignment]
+        rows = [
+            row
+            for row in library.rows_of("eval")
+            if row.extra["kind"] == case.species.look.kind
+            and wanted(row.extra)
+            and row.extra["scene"] != case.scene  # the scene must come from the prompt
+        ]
+        reference = library.image(Random(f"reference/{case.prompt}/{case.seed}").choice(rows).id)
+        image = self._draw(Drawing(case.prompt, case.seed, (reference,)))
+        return (
+            _record(case)
+            | judge(self._oracle, case, image)
+            | {"copying": self._copying(case, image, reference)}
+        )
+
+    def _copying(self, case: Case, image: Image.Image, reference: Image.Image) -> dict[str, dict[str, float]]:
+        """How near a picture is to its reference, and how near a true picture of the prompt that never saw it is."""
+        return {
+            "drawn": distances(self._oracle, image, reference),
+            "unrelated": distances(self._oracle, _truth(case), reference),
+        }
+
+    def _draw(self, drawing: Drawing) -> Image.Image:
+        *_, image = self._toolbox.generator.draw(drawing)
+        assert isinstance(image, Image.Image)
+        return image
+
+    def _approves(self, prompt: str, image: Image.Image) -> bool | None:
+        """The critic's verdict; None where nobody can read it."""
+        try:
+            return dialogue.parse_verdict(self._toolbox.critic.ask(dialogue.match_question(prompt), image))
+        except dialogue.UnparseableReply:
+            return None
+
+    def _row(self, image_id: str) -> Mapping[str, Any]:
+        library: Library = self._toolbox.library  # type: ignore[assignment]
+        return library.row(image_id).extra
+
+
+def _record(case: Case) -> dict[str, Any]:
+    return {"species": case.species.name, "prompt": case.prompt, "scene": case.scene, "seed": case.seed}
+
+
+def _truth(case: Case) -> Image.Image:
+    """A true picture of the case, in a pose that no library image has."""
+    rng = Random(f"truth/{case.prompt}/{case.seed}")
+    return compose([thing.look for thing in case.things], case.scene, rng).render(SIZE)

@@ -1,0 +1,61 @@
+"""What a profile needs from the hub: said before anything is fetched, and fetched only where that is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from ragdemo.profiles import Download, Profile
+from ragdemo.types import UserError
+
+
+def missing_downloads(profile: Profile) -> tuple[Download, ...]:
+    """The profile's downloads of which this machine's cache lacks files; asks no network."""
+    return tuple(download for download in profile.downloads if not _is_here(download))
+
+
+def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None] = lambda _: None) -> None:
+    """Fetch what is missing where that is `allowed`; else raise `UserError`: what, how large, what memory it needs."""
+    missing = missing_downloads(profile)
+    if not missing:
+        return
+    if not allowed:
+        parts = ", ".join(f"{d.repository} {d.gigabytes:.1f} GB" for d in missing)
+        total = sum(d.gigabytes for d in missing)
+        raise UserError(
+            f"The profile {profile.name!r} would download {total:.1f} GB ({parts}) and needs about "
+            f"{profile.memory_gigabytes:.0f} GB of GPU memory; allow it with --allow-download or "
+            "RAGDEMO_ALLOW_DOWNLOAD=1, or choose --profile pocket."
+        )
+    for download in missing:
+        say(f"downloading {download.repository}, {download.gigabytes:.1f} GB")
+        try:
+            snapshot_download(download.repository, allow_patterns=list(download.patterns))
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            cause = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"The download of {download.repository} failed ({cause}); check the connection and run it again, "
+                "what is already here is kept."
+            ) from error
+
+
+def _is_here(download: Download) -> bool:
+    """Whether the snapshot in the cache has a file for each pattern, and every shard that an index names."""
+    try:
+        snapshot = Path(snapshot_download(download.repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return False
+    files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
+    shards = {
+        (index.parent / name).relative_to(snapshot).as_posix()
+        for index in snapshot.rglob("*.safetensors.index.json")
+        for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    }
+    return shards <= set(files) and all(
+        any(fnmatch(file, pattern) for file in files) for pattern in download.patterns
+    )

@@ -1,0 +1,110 @@
+"""Pictures with prompts that they match or miss, for measuring a critic: the mismatches that generators make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image
+
+from ragdemo.pocket.captions import article, prompt_for
+from ragdemo.pocket.kinds import KINDS
+from ragdemo.pocket.render import SIZE
+from ragdemo.pocket.sampling import compose, species_sample
+from ragdemo.pocket.scenes import SCENES
+from ragdemo.pocket.species import Species, nameless, of_tier
+
+STREAM = "validate/critic"
+
+
+@dataclass(frozen=True)
+class CriticCase:
+    """A picture, a prompt for it and what the picture lacks of it (nothing where it matches).
+
+    `worn` asks for the picture as an autoencoder restores it: every other block of twelve cases.
+    """
+
+    cell: str
+    species: str
+    image: Image.Image
+    prompt: str
+    missing: tuple[str, ...]
+    worn: bool
+
+
+def verdict_cases(count: int) -> Iterator[CriticCase]:
+    """A quarter each of common and rare, match and mismatch."""
+    for index in range(count):
+        tier, matches = ("common", "rare")[index % 2], index // 2 % 2 == 0
+        rng = Random(f"{STREAM}/verdict/{index}")
+        species = rng.choice(of_tier(tier))
+        maker = _match if matches else (_nameless, _near_species, _wrong_scene)[index // 4 % 3]
+        yield _case(
+            f"{tier} {'match' if matches else 'mismatch'}", species, index, *maker(species, index, rng)
+        )
+
+
+def missing_cases(count: int) -> Iterator[CriticCase]:
+    """A third each: the thing is wrong, the scene, or the second thing is not there."""
+    for index in range(count):
+        rng = Random(f"{STREAM}/missing/{index}")
+        species = rng.choice(of_tier(("common", "rare")[index % 2]))
+        cells = {
+            "thing": (_nameless, _near_species)[index % 2],
+            "scene": _wrong_scene,
+            "second thing": _second,
+        }
+        cell = tuple(cells)[index // 2 % 3]
+        yield _case(cell, species, index, *cells[cell](species, index, rng))
+
+
+def nearest_kin(species: Species) -> list[Species]:
+    """The species that are most easily mistaken: same kind, tier, outline and main colour, else same kind and tier."""
+    kin = [s for s in of_tier(species.tier) if s.look.kind == species.look.kind and s != species]
+    twins = [s for s in kin if (s.look.shape, s.look.main) == (species.look.shape, species.look.main)]
+    return twins or kin
+
+
+_Made = tuple[Image.Image, str, tuple[str, ...]]  # image, prompt, what is missing
+
+
+def _case(
+    cell: str, species: Species, index: int, image: Image.Image, prompt: str, missing: tuple[str, ...]
+) -> CriticCase:
+    return CriticCase(cell, species.name, image, prompt, missing, worn=index // 12 % 2 == 1)
+
+
+def _match(species: Species, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, STREAM, index)
+    return sample.image(), prompt_for(species.name, sample.picture.scene), ()
+
+
+def _nameless(species: Species, index: int, rng: Random) -> _Made:
+    """What a generator draws for a name that it never heard; not for common names, which a chance look may meet."""
+    if species.tier == "common":
+        return _near_species(species, index, rng)
+    scene = rng.choice(SCENES)
+    picture = compose([nameless(species.look.kind, rng)], scene, rng)
+    return picture.render(SIZE), prompt_for(species.name, scene), (species.name,)
+
+
+def _near_species(species: Species, index: int, rng: Random) -> _Made:
+    sample = species_sample(rng.choice(nearest_kin(species)), STREAM, index)
+    return sample.image(), prompt_for(species.name, sample.picture.scene), (species.name,)
+
+
+def _wrong_scene(species: Species, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, STREAM, index)
+    other = rng.choice([scene for scene in SCENES if scene != sample.picture.scene])
+    return sample.image(), prompt_for(species.name, other), (other,)
+
+
+def _second(species: Species, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, STREAM, index)
+    kind = rng.choice([kind for kind in KINDS if kind != species.look.kind])
+    second = rng.choice(
+        [s for tier in ("common", "rare", "novel") for s in of_tier(tier) if s.look.kind == kind]
+    )
+    prompt = f"{article(species.name)} and {article(second.name)} in the {sample.picture.scene}"
+    return sample.image(), prompt, (second.name,)
