@@ -10,8 +10,10 @@ os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from ragdemo.backend import BackendError, LocalBackend
+from ragdemo.evaluation.checklist import Checklist
 from ragdemo.methods import METHODS
 from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
+from ragdemo.profiles import ASSETS
 from ragdemo.ui.page import build_page
 from ragdemo.ui.theme import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
@@ -28,6 +30,7 @@ demo = build_page(
     Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
     on_visit=visited.set,
     engine_errors=(BackendError,),
+    checklist=Checklist(ASSETS / "pocket" / "oracle"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ PNG_KEY = "ragdemo.recipe"
 class Recipe:
     """Everything that determined a picture.
 
+    Of a person's own images only the file names travel with a picture: whole paths would tell about their machine.
     `references` are the library ids used, in order; `versions` maps package to version; `library_fingerprint` is the
     hash of the library's content and of the encoder that embedded it.
     """
@@ -30,8 +32,10 @@ class Recipe:
     versions: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON-ready values; `from_json` is its inverse."""
-        return asdict(self)
+        """The recipe as JSON-ready values; `from_json` is its inverse, but for the folders of own images."""
+        data = asdict(self)
+        data["request"]["own_images"] = tuple(Path(path).name for path in self.request.own_images)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
@@ -44,11 +48,17 @@ class Recipe:
         )
 
 
-def save_png(image: Image.Image, recipe: Recipe, path: Path) -> None:
-    """Write `image` as a PNG that carries `recipe`."""
-    info = PngInfo()
+def png_with_recipe(image: Image.Image, recipe: Recipe) -> bytes:
+    """`image` as a PNG that carries `recipe`."""
+    info, buffer = PngInfo(), BytesIO()
     info.add_itxt(PNG_KEY, json.dumps(recipe.to_json(), ensure_ascii=False))
-    image.save(path, format="PNG", pnginfo=info)
+    image.save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def save_png(image: Image.Image, recipe: Recipe, path: Path) -> None:
+    """Write `png_with_recipe` to a file."""
+    path.write_bytes(png_with_recipe(image, recipe))
 
 
 def read_png(path: Path) -> Recipe:

@@ -68,6 +68,14 @@ class Reference:
     keyword_score: float | None = None
 
 
+@dataclass(frozen=True)
+class Check:
+    """Whether a picture shows one thing that its prompt asks for; measured, never told to a method."""
+
+    name: str
+    shown: bool
+
+
 def check_prompt(prompt: str, what: str = "prompt") -> None:
     """Raise `UserError` where a typed text, a `what`, is empty, too long, or holds a control character."""
     if not prompt.strip():

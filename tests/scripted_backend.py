@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -22,6 +23,7 @@ from ragdemo.types import Reference, Request, UserError
 from ragdemo.ui.vocabulary import Vocabulary
 
 LIBRARY_SIZE = 3120
+RECORDED = "a quixel butterfly in the meadow"
 STEPS = 4
 FOREVER = 600  # some minutes: a test that forgets to stop it still ends
 SLOW_STEP = 0.5  # seconds: a busy machine must not fall behind with showing them
@@ -57,9 +59,29 @@ class ScriptedBackend:
         self.requests.append(request)
         self.running += 1
         try:
-            yield from self._tell(request)
+            yield from self._tell(request, tuple(replay))
         finally:
             self.running -= 1
+
+    def draw(self, prompt: str, seed: int) -> Iterator[events.Event]:
+        """A neighbour of what the prompt names."""
+        yield from self._steps("draft", STEPS)
+        yield events.Draft(_scene(_neighbour(_named(prompt)), Request(prompt, seed=seed)), 1.2)
+
+    def alike(self, image_id: str, seed: int) -> str:
+        """The next rare species of the kind."""
+        name = image_id.split("/")[1]
+        rare = [s.name for s in of_tier("rare") if s.look.kind == by_name()[name].look.kind]
+        return f"lib/{rare[(rare.index(name) + 1) % len(rare)]}/0"
+
+    def recorded(self, prompt: str) -> Sequence[events.Event]:
+        """One recording: that of `RECORDED`."""
+        if prompt != RECORDED:
+            return ()
+        pause, self.pause = self.pause, 0
+        told = [e for e in self._tell(Request(prompt, seed=7), ()) if not isinstance(e, events.Progress)]
+        self.pause = pause
+        return told
 
     def search(self, query: str | Image.Image, k: int, hybrid: bool | None = None) -> list[Reference]:
         """Pictures of the rare species, with falling scores."""
@@ -76,30 +98,47 @@ class ScriptedBackend:
         ]
         return LibraryPage(tuple(items), len(names))
 
-    def _tell(self, request: Request) -> Iterator[events.Event]:
+    def _tell(self, request: Request, replay: tuple[events.Event, ...]) -> Iterator[events.Event]:
         if "crash" in request.prompt:
             raise RuntimeError("the engine is scripted to break")
         if "memory" in request.prompt:
             raise BackendError("The models stopped (out of memory); run it again.")
-        total = FOREVER if "forever" in request.prompt else STEPS
-        yield from self._steps("draft", total)
-        name = next((name for name in by_name() if name in request.prompt), "quixel butterfly")
-        draft = _scene(_neighbour(name), request)
-        yield events.Draft(draft, 1.2)
+        name = _named(request.prompt)
+        draft = None
+        for event in replay:
+            draft = event.image if isinstance(event, events.Draft) else draft
+            yield event
+        if draft is None:
+            yield from self._steps("draft", FOREVER if "forever" in request.prompt else STEPS)
+            draft = _scene(_neighbour(name), request)
+            yield events.Draft(draft, 1.2)
         time.sleep(self.pause)
         if "robot" in request.prompt:
             yield events.Verdict(True, "Yes, the image matches the prompt.", 0.2)
             yield events.Result(draft, _recipe(request, ()), 0.0)
             return
-        yield events.Verdict(False, "No, the image does not match the prompt.", 0.2)
-        yield events.MissingConcepts((name,), f"Missing: {name} <b>{{{{1}}}}</b>", 0.1)
-        time.sleep(self.pause)
-        yield events.RetrievalCaptions((name,), (f"a photo of a {name}",), f"a photo of a {name}", 0.1)
-        time.sleep(self.pause)
-        found = _references(name, 4)
-        yield events.References(tuple(found[:1]), tuple(found[1:]), LIBRARY_SIZE, 0.009)
+        if not any(isinstance(event, events.Verdict) for event in replay):
+            yield events.Verdict(False, "No, the image does not match the prompt.", 0.2)
+        if request.settings.get("mode") == "rephrase":
+            yield events.Rephrased("a plain butterfly in the snow", "a plain butterfly in the snow", 0.1)
+            yield from self._steps("generation", STEPS)
+            yield events.Result(_scene(_neighbour(name), request), _recipe(request, ()), 1.3)
+            return
+        if not any(isinstance(event, events.RetrievalCaptions) for event in replay):
+            yield events.MissingConcepts((name,), f"Missing: {name} <b>{{{{1}}}}</b>", 0.1)
+            time.sleep(self.pause)
+            yield events.RetrievalCaptions((name,), (f"a photo of a {name}",), f"a photo of a {name}", 0.1)
+            time.sleep(self.pause)
+        found = [reference for reference in _references(name, 6) if reference.id not in request.rejected]
+        chosen = [_own(path, name) for path in request.own_images] + [
+            _pinned(i, name) for i in request.pinned
+        ]
+        used = (chosen or found)[:1]
+        rest = [reference for reference in found if reference.id != used[0].id]
+        yield events.References(tuple(used), tuple(rest[:3]), LIBRARY_SIZE, 0.009)
         yield from self._steps("generation", STEPS)
-        yield events.Result(_scene(name, request), _recipe(request, (found[0].id,)), 1.3)
+        shown = used[0].id.split("/")[1] if used[0].id.startswith("lib/") else name
+        yield events.Result(_scene(shown, request), _recipe(request, (used[0].id,)), 1.3)
 
     def _steps(self, stage: str, total: int) -> Iterator[events.Event]:
         for step in range(1, total + 1):
@@ -114,6 +153,19 @@ def pocket_vocabulary() -> Vocabulary:
 
 def _recipe(request: Request, references: tuple[str, ...]) -> Recipe:
     return Recipe(request, references, "0" * 16, {"ragdemo": "test"})
+
+
+def _named(prompt: str) -> str:
+    return next((name for name in by_name() if name in prompt), "quixel butterfly")
+
+
+def _own(path: str, concept: str) -> Reference:
+    return Reference(f"own:{Path(path).name}", Path(path).stem, 1.0, concept, Image.open(path).convert("RGB"))
+
+
+def _pinned(image_id: str, concept: str) -> Reference:
+    name, index = image_id.split("/")[1:]
+    return Reference(image_id, f"a {name}", 0.3, concept, _render(name, int(index)))
 
 
 def _references(text: str, k: int) -> list[Reference]:

@@ -103,6 +103,28 @@ def test_the_critic_finds_most_rare_drafts_wanting_and_names_what_is_missing() -
     assert named >= 8
 
 
+def test_the_critic_is_shown_the_generators_own_pictures(tmp_path: Path) -> None:
+    import torch
+
+    from ragdemo.pocket.pool import PoolSpec
+    from ragdemo.pocket.train.critic_images import Pictures
+    from ragdemo.pocket.train.drafts import FOLDER, draft, train_drafts
+    from ragdemo.pocket.train.loop import Context
+
+    context = Context(tmp_path, POCKET, torch.device("cpu"), steps=12, workers=1)
+    train_drafts(context)
+    rows = json.loads((tmp_path / "pools" / FOLDER / "0000000.json").read_text())
+    pixels = tmp_path / "pools" / FOLDER / "0000000.npy"
+    assert np.load(pixels).shape == (12, 1, 128, 128, 3)
+    expected = sorted(str(draft(i)[0].names) for i in range(12))
+    assert sorted(str(tuple(row[0]["names"])) for row in rows) == expected
+    written = pixels.stat().st_mtime_ns
+    train_drafts(context)
+    assert pixels.stat().st_mtime_ns == written
+    pools = [PoolSpec("species", f"test/{name}", 2) for name in ("one", "two")]
+    assert Pictures(context, pools, round_trips=0).drafts == 12
+
+
 def test_bench_measures_resumes_and_reports(tmp_path: Path) -> None:
     from ragdemo.evaluation import bench
 

@@ -14,11 +14,13 @@ from ragdemo.pocket.kinds import NOVEL_KINDS
 from ragdemo.pocket.pool import PoolSpec, describe_sample, item, render_pool
 from ragdemo.pocket.sampling import Sample, species_sample
 from ragdemo.pocket.species import EXCLUSION, by_name, distance_to_secret, of_tier, roster
-from ragdemo.pocket.train import labelled
+from ragdemo.pocket.train import diffusion, drafts, labelled
+from ragdemo.pocket.train.diffusion import DUO_POOL
 from ragdemo.pocket.train.library import PER_SPLIT, SPLITS, library_stream
 
 GENERATOR = PoolSpec("generator", "train/generator", 24_000)
 PAIRS = PoolSpec("pairs", "train/pairs", 12_000)
+POOLS = (GENERATOR, PAIRS, DUO_POOL)
 SECRET_NAMES = frozenset(species.name.split()[0] for tier in ("rare", "novel") for species in of_tier(tier))
 EVERY = 60
 
@@ -29,7 +31,7 @@ def stream(spec: PoolSpec) -> list[Sample]:
     return [sample for index in range(0, spec.count, EVERY) for sample in item(spec, index)]
 
 
-@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+@pytest.mark.parametrize("spec", POOLS, ids=lambda spec: spec.kind)
 def test_no_secret_is_told(spec: PoolSpec) -> None:
     for sample in stream(spec):
         assert not SECRET_NAMES & set(sample.caption.replace(",", "").split())
@@ -37,17 +39,35 @@ def test_no_secret_is_told(spec: PoolSpec) -> None:
         assert all(name is None or by_name()[name].tier == "common" for name in sample.names)
 
 
-@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+@pytest.mark.parametrize("spec", POOLS, ids=lambda spec: spec.kind)
 def test_no_secret_is_shown(spec: PoolSpec) -> None:
     looks = {look for sample in stream(spec) for look in sample.picture.looks}
     assert not any(look.kind in NOVEL_KINDS for look in looks)
     assert min(map(distance_to_secret, looks)) >= EXCLUSION
 
 
-@pytest.mark.parametrize("spec", [GENERATOR, PAIRS], ids=["generator", "pairs"])
+@pytest.mark.parametrize("spec", POOLS, ids=lambda spec: spec.kind)
 def test_most_things_are_nameless(spec: PoolSpec) -> None:
     pictures = stream(spec)
     assert sum(None in sample.names for sample in pictures) >= len(pictures) / 2
+
+
+def test_most_of_what_a_generator_is_shown_is_nameless() -> None:
+    def share(spec: PoolSpec, position: int = 0) -> float:
+        shown = [item(spec, index)[position] for index in range(0, spec.count, EVERY)]
+        return sum(all(name is None for name in sample.names) for sample in shown) / len(shown)
+
+    nameless = {"plain": 1 - diffusion.NAMED_SHARE, "pair": share(PAIRS), "duo": share(DUO_POOL)}
+    nameless["one of two"] = nameless["duo"]
+    assert sum(nameless[lesson] for lesson in diffusion.LESSONS) >= len(diffusion.LESSONS) / 2
+
+
+def test_a_pair_of_things_is_shown_together_and_alone_elsewhere() -> None:
+    for index in range(20):
+        both, first, second = item(DUO_POOL, index)
+        assert both.picture.looks == (*first.picture.looks, *second.picture.looks)
+        assert len({sample.picture.scene for sample in (both, first, second)}) == 3
+        assert len({look.kind for look in both.picture.looks}) == 2
 
 
 def test_common_names_alone_are_secret_from_nobody() -> None:
@@ -57,7 +77,8 @@ def test_common_names_alone_are_secret_from_nobody() -> None:
 
 
 def test_no_library_picture_is_a_training_picture() -> None:
-    trained = {labelled.SPECIES_POOL.stream, labelled.VALIDATION_POOL.stream, GENERATOR.stream, PAIRS.stream}
+    pools = (labelled.SPECIES_POOL, labelled.VALIDATION_POOL, *POOLS)
+    trained = {spec.stream for spec in pools} | {drafts.STREAM}
     assert not any(library_stream(split) in trained for split in SPLITS)
     for species in roster()[::37]:
         shown = [{species_sample(species, name, i).picture for i in range(PER_SPLIT)} for name in trained]

@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from ragdemo import events
+from ragdemo.methods.imagerag.settings import Settings
 from ragdemo.recipe import Recipe, read_png
-from ragdemo.types import Reference, Request
+from ragdemo.types import Check, Reference, Request
 from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.controls import ControlPanel
+from ragdemo.ui.choices import changed
+from ragdemo.ui.controls import CONTROLS, Choice, ControlPanel
 from ragdemo.ui.markup import escape, mark_spans, marked
 from ragdemo.ui.pictures import PictureFolder
-from ragdemo.ui.story import Phase, Story, begin, chapter_state, fail, finish, reduce, stop
+from ragdemo.ui.story import Phase, Story, begin, chapter_state, fail, finish, reduce, regenerate, stop
 from ragdemo.ui.vocabulary import Vocabulary
 
 IMAGE = Image.new("RGB", (128, 128), "orange")
@@ -181,6 +183,78 @@ def test_saved_results_carry_their_recipe_under_a_harmless_name() -> None:
 
 def test_settings_hold_only_what_differs_from_the_defaults() -> None:
     panel = ControlPanel(["imagerag"])
-    assert panel.settings("imagerag", [1, 1.0, 1]) == {}
-    assert panel.settings("imagerag", [2.0, 0.5, 1]) == {"references_per_concept": 2, "reference_scale": 0.5}
-    assert panel.settings("turbo", [2.0, 0.5, 1]) == {}
+    defaults = panel.values("imagerag", {})
+    assert panel.settings("imagerag", defaults) == {}
+    asked = {"mode": "rephrase", "references_per_concept": 3, "reference_scale": 0.5, "hybrid": False}
+    assert panel.settings("imagerag", panel.values("imagerag", asked)) == asked
+    assert isinstance(
+        panel.settings("imagerag", [*defaults[:1], 2.0, *defaults[2:]])["references_per_concept"], int
+    )
+
+
+def test_every_setting_that_the_page_offers_is_one_of_the_method() -> None:
+    for control in CONTROLS["imagerag"]:
+        low = control.choices[-1][0] if isinstance(control, Choice) else control.low
+        Settings.parse({control.setting: control.read(low)})
+
+
+def done(*happened: events.Event, request: Request = REQUEST) -> Story:
+    """A story that has ended."""
+    return finish(replace(told(*happened), request=request))
+
+
+def test_a_card_click_changes_the_request_and_nothing_else() -> None:
+    story = done(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT)
+    assert changed(story, "reject", "lib/1") == replace(REQUEST, rejected=("lib/1",))
+    assert changed(story, "use", "lib/2") == replace(REQUEST, pinned=("lib/2",))
+    pinned = replace(story, request=replace(REQUEST, pinned=("lib/1",)))
+    assert changed(pinned, "use", "lib/2") == replace(
+        REQUEST, pinned=("lib/2",)
+    )  # it takes the other's place
+    assert changed(pinned, "unpin", "lib/1") == REQUEST
+    assert changed(pinned, "reject", "lib/1") == replace(REQUEST, rejected=("lib/1",))
+    rejected = replace(story, request=replace(REQUEST, rejected=("lib/9",)))
+    assert changed(rejected, "restore", "") == REQUEST
+
+
+def test_a_click_that_fits_no_card_changes_nothing() -> None:
+    story = done(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT)
+    assert changed(story, "reject", "lib/99") is None
+    assert changed(told(DRAFT, NO, MISSING, CAPTIONS, FOUND), "reject", "lib/1") is None  # it still runs
+
+
+def test_a_story_told_again_begins_at_its_references() -> None:
+    story = done(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT)
+    again = regenerate(story, replace(REQUEST, rejected=("lib/1",)))
+    assert again.events == (DRAFT, NO, MISSING, CAPTIONS)
+    assert states(again) == ("done", "done", "active", "waiting")
+    assert again.result is None
+
+
+def test_chapters_that_a_mode_leaves_out_are_said_to_be() -> None:
+    def of(mode: str, *happened: events.Event) -> Story:
+        return done(*happened, request=replace(REQUEST, settings={"mode": mode}))
+
+    generation = of("generation", MISSING, CAPTIONS, FOUND, RESULT)
+    assert states(generation) == ("skipped", "done", "done", "done")
+    assert "No draft in this mode" in chapters.draft(generation)
+    assert chapters.pair(generation).count("<img") == 1
+    rephrased = events.Rephrased("a plain butterfly", "a plain butterfly", 0.1)
+    words = of("rephrase", DRAFT, NO, rephrased, RESULT)
+    assert states(words) == ("done", "done", "skipped", "done")
+    assert "a plain butterfly" in chapters.missing(words)
+    assert "in other words" in chapters.pair(words)
+
+
+def test_checks_are_told_in_signs_and_in_words() -> None:
+    shown = chapters.checklist((Check("kind", True), Check("<b>", False)))
+    assert "✓" in shown
+    assert "not shown" in shown
+    assert "<b>" not in shown
+    assert chapters.checklist(()) == ""
+
+
+def test_only_a_story_that_has_ended_offers_other_references() -> None:
+    running = told(DRAFT, NO, MISSING, CAPTIONS, FOUND)
+    assert "data-act" not in chapters.evidence(running)
+    assert chapters.evidence(done(*running.events, RESULT)).count("data-act") == 4

@@ -12,9 +12,10 @@ from playwright.sync_api import Page, expect
 
 from ragdemo.backend import BackendError
 from ragdemo.recipe import read_png
+from ragdemo.types import Check
 from ragdemo.ui.page import build_page
 from tests.browser import open_page, serve
-from tests.scripted_backend import METHODS, ScriptedBackend, pocket_vocabulary
+from tests.scripted_backend import METHODS, RECORDED, ScriptedBackend, pocket_vocabulary
 
 RUN = 60_000  # milliseconds
 
@@ -24,9 +25,15 @@ def backend() -> ScriptedBackend:
     return ScriptedBackend()
 
 
+def checks(prompt: str, image: Image.Image) -> tuple[Check, ...]:
+    """A checklist that finds what it is asked for."""
+    return (Check("kind", True), Check("colours", False))
+
+
 @pytest.fixture(scope="module")
 def address(backend: ScriptedBackend) -> Iterator[str]:
-    with serve(build_page(backend, METHODS, pocket_vocabulary(), engine_errors=(BackendError,))) as url:
+    demo = build_page(backend, METHODS, pocket_vocabulary(), engine_errors=(BackendError,), checklist=checks)
+    with serve(demo) as url:
         yield url
 
 
@@ -83,6 +90,160 @@ def test_markup_in_prompt_and_replies_is_shown_as_text(page: Page) -> None:
     expect(page.locator(".chapter.missing")).to_contain_text("Missing: quixel butterfly <b>{{1}}</b>")
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     assert dialogs == []
+
+
+def finished(page: Page) -> None:
+    """Wait for the end of a run that draws twice."""
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+    expect(page.locator("#pair img")).to_have_count(2)
+
+
+def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
+    page: Page, backend: ScriptedBackend
+) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    draft = page.locator(".chapter.draft img").get_attribute("src")
+    before = page.locator("#pair img").nth(1).get_attribute("src")
+    cards = page.locator(".chapter.evidence .card")
+    rejected = cards.first.locator(".caption").get_attribute("title")
+    cards.first.get_by_role("button", name="Reject").press("Enter")
+    expect(page.locator(".turned-down")).to_contain_text("1 turned down", timeout=RUN)
+    finished(page)
+    assert backend.requests[-1].rejected == (rejected,)
+    assert cards.first.locator(".caption").get_attribute("title") != rejected
+    assert page.locator(".chapter.draft img").get_attribute("src") == draft
+    # another candidate is used in its place, on a click
+    wanted = cards.nth(2).locator(".caption").get_attribute("title")
+    cards.nth(2).get_by_role("button", name="Use").click()
+    expect(cards.first.locator(".caption")).to_have_attribute("title", wanted, timeout=RUN)
+    finished(page)
+    assert page.locator("#pair img").nth(1).get_attribute("src") != before
+    expect(cards.first.locator(".note")).to_have_text("✓ pinned")
+    page.get_by_role("button", name="take back").click()
+    expect(page.locator(".turned-down")).to_have_count(0, timeout=RUN)
+    finished(page)
+    assert backend.requests[-1].rejected == ()
+
+
+def test_a_picture_of_ones_own_joins_the_references(
+    page: Page, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 30), "purple").save(tmp_path / "my butterfly.png")
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    page.get_by_role("button", name="Your own pictures").click()
+    page.locator("#own input[type=file]").set_input_files(tmp_path / "my butterfly.png")
+    first = page.locator(".chapter.evidence .card").first
+    expect(first.locator(".caption")).to_have_text("my butterfly", timeout=RUN)
+    finished(page)
+    assert [Path(path).name for path in backend.requests[-1].own_images] == ["my butterfly.png"]
+
+
+def test_the_controls_ask_whether_it_was_the_retrieval(page: Page, backend: ScriptedBackend) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    page.get_by_role("button", name="Check it").click()
+    figures = page.locator(".controls figure")
+    expect(figures).to_have_count(4, timeout=RUN)
+    for figure, title in zip(
+        range(4), ("Another reference", "In words alone", "Seed 8", "Seed 9"), strict=True
+    ):
+        expect(figures.nth(figure)).to_contain_text(title)
+        expect(figures.nth(figure).locator(".checklist")).to_contain_text("colours")
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+    assert backend.requests[-2].pinned
+    assert backend.requests[-1].settings["mode"] == "rephrase"
+    assert backend.running == 0
+
+
+def test_checks_stand_under_the_pictures(page: Page) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    expect(page.locator(".chapter.draft .checklist li")).to_have_count(2)
+    expect(page.locator("#pair .checklist")).to_have_count(2)
+
+
+def test_an_example_answers_at_once_from_its_recording(page: Page, backend: ScriptedBackend) -> None:
+    asked = len(backend.requests)
+    page.locator("#chips").get_by_role("button", name=RECORDED).click()
+    finished(page)
+    expect(page.locator(".chapter.draft")).to_contain_text("recorded")
+    assert len(backend.requests) == asked
+    page.locator(".chapter.evidence .card").nth(1).get_by_role("button", name="Use").click()
+    expect(page.locator(".chapter.evidence .note").first).to_have_text("✓ pinned", timeout=RUN)
+    finished(page)
+    assert backend.requests[-1].pinned
+
+
+def test_a_saved_picture_restores_everything_and_draws_again(
+    page: Page, address: str, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    page.locator("#seed input").fill("123")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Rounds at most").first.fill("3")
+    ask(page, "a quixel butterfly in the desert")
+    finished(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download with recipe").click()
+    saved.value.save_as(tmp_path / "saved.png")
+    picture = page.locator("#pair img").nth(1).get_attribute("src")
+    wanted = backend.requests[-1]
+    page.goto(address)
+    page.get_by_role("button", name="Open a saved picture").click()
+    page.locator("#saved input[type=file]").set_input_files(tmp_path / "saved.png")
+    finished(page)
+    expect(page.locator("#prompt textarea")).to_have_value("a quixel butterfly in the desert")
+    expect(page.locator("#seed input")).to_have_value("123")
+    assert backend.requests[-1] == wanted
+    assert wanted.settings == {"max_rounds": 3}
+    assert page.locator("#pair img").nth(1).get_attribute("src") == picture
+
+
+def test_a_picture_without_a_recipe_is_a_sentence(page: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "plain.png")
+    page.get_by_role("button", name="Open a saved picture").click()
+    page.locator("#saved input[type=file]").set_input_files(tmp_path / "plain.png")
+    expect(page.get_by_role("alert")).to_have_text(
+        "plain.png carries no recipe; choose a PNG that this demo has saved."
+    )
+    ask(page, "a robot in the city")
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+
+
+def test_a_link_restores_prompt_method_and_seed(page: Page, address: str) -> None:
+    page.goto(f"{address}?prompt=a%20dunis%20fish%20%3Cb%3E&method=imagerag&seed=42")
+    expect(page.locator("#prompt textarea")).to_have_value("a dunis fish <b>")
+    expect(page.locator("#seed input")).to_have_value("42")
+    page.goto(f"{address}?method=nonsense&seed=-1")
+    page.locator("#run").wait_for()
+    expect(page.locator("#method input:checked")).to_have_value("imagerag")
+
+
+def test_a_reload_while_it_runs_frees_the_engine_and_keeps_the_prompt(
+    page: Page, backend: ScriptedBackend
+) -> None:
+    ask(page, "draw forever")
+    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
+    page.reload()
+    expect(page.locator("#prompt textarea")).to_have_value("draw forever", timeout=RUN)
+    wait_until_free(backend)
+    ask(page, "a robot in the city")
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+
+
+def test_two_visitors_never_see_each_others_pictures(page: Page, address: str) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    own = page.locator("#pair img").nth(1).get_attribute("src")
+    other = page.context.browser.new_context().new_page()
+    other.goto(address)
+    other.locator("#run").wait_for(timeout=RUN)
+    assert other.locator(".chapter img").count() == 0
+    ask(other, "a quixel butterfly in the desert")
+    finished(other)
+    assert other.locator("#pair img").nth(1).get_attribute("src") != own
+    assert page.locator("#pair img").nth(1).get_attribute("src") == own
 
 
 def test_an_approved_draft_needs_no_evidence(page: Page) -> None:

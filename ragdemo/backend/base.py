@@ -61,6 +61,22 @@ class Backend(Protocol):
         """
         ...
 
+    def draw(self, prompt: str, seed: int) -> Iterator[Event]:
+        """The generator alone, without any method: progress, then one `Draft`; waits and closes as `run` does."""
+        ...
+
+    def alike(self, image_id: str, seed: int) -> str:
+        """The id of a library picture of the same kind that shows something else, drawn by the seed.
+
+        Where the library's metadata names neither kind nor species, any other picture. Raises `UserError` where
+        there is none, or no picture of that id.
+        """
+        ...
+
+    def recorded(self, prompt: str) -> Sequence[Event]:
+        """The events of a run of this prompt that was recorded as an example, none where there is none; no model."""
+        ...
+
     def search(
         self, query: str | Image.Image, k: int, hybrid: bool | None = None, split: str | None = None
     ) -> Sequence[Reference]:

@@ -7,28 +7,33 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ragdemo import __version__
 from ragdemo.backend.base import BackendError, LibraryItem, LibraryPage, Status, check_request
-from ragdemo.events import Event
+from ragdemo.backend.recorder import prompt_slug, read_run
+from ragdemo.events import Draft, Event, Progress
 from ragdemo.library.store import Library, open_library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Toolbox
-from ragdemo.profiles import get_profile
-from ragdemo.types import Reference, Request, UserError
+from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.profiles import ASSETS, get_profile
+from ragdemo.types import Reference, Request, UserError, check_prompt, check_seed
 
 if TYPE_CHECKING:
     from ragdemo.library.search import Searcher
 
 REFERENCE_SPLIT = "eval"  # what training never saw; a library without splits is searched whole
 KNOWN_WORDS_FILE = "known_words.txt"
+RECORDINGS = "recordings"
 # What models and drivers raise when they run out of memory, lose a device or meet numbers that they cannot handle.
 _BREAKDOWNS = (RuntimeError, OSError, MemoryError, ArithmeticError)
 
@@ -90,9 +95,50 @@ class LocalBackend:
         check_request(request)
         self._check_own(request)
         method = get_method(request.method).build(self.toolbox())
+        yield from self._alone(lambda: method.run(request, replay))
+
+    def draw(self, prompt: str, seed: int) -> Iterator[Event]:
+        """See `Backend.draw`."""
+        check_prompt(prompt)
+        check_seed(seed)
+        generator = self.toolbox().generator
+
+        def events() -> Iterator[Event]:
+            start = time.perf_counter()
+            for item in generator.draw(Drawing(prompt, seed)):
+                if isinstance(item, Step):
+                    yield Progress("draft", item.index, item.total)
+                else:
+                    yield Draft(item, time.perf_counter() - start)
+
+        yield from self._alone(events)
+
+    def alike(self, image_id: str, seed: int) -> str:
+        """See `Backend.alike`; what a run would not search is not drawn either."""
+        library = self._library()
+        own = library.row(image_id).extra if image_id in library else {}
+        split = REFERENCE_SPLIT if REFERENCE_SPLIT in library.splits else None
+        others = [
+            row.id
+            for row in library.rows_of(split)
+            if row.id != image_id
+            and row.extra.get("kind") == own.get("kind", row.extra.get("kind"))
+            and (row.extra.get("species") != own.get("species") or "species" not in own)
+        ]
+        if not others:
+            raise UserError(f"The library has no picture like {image_id!r}; choose another reference.")
+        return Random(f"{image_id}/{seed}").choice(others)
+
+    def recorded(self, prompt: str) -> Sequence[Event]:
+        """See `Backend.recorded`; recordings are folders as `run --out` writes them, named by their prompts."""
+        folder = ASSETS / self._profile.name / RECORDINGS / prompt_slug(prompt)
+        return read_run(folder, self._library().image) if folder.is_dir() else ()
+
+    def _alone(self, start: Callable[[], Iterator[Event]]) -> Iterator[Event]:
+        """Events from the one slot of this backend, with breakdowns in words."""
         with self._slot:
             try:
-                with closing(method.run(request, replay)) as events:
+                with closing(start()) as events:
                     yield from events
             except _BREAKDOWNS as error:
                 raise _readable(error) from error

@@ -8,16 +8,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragdemo.events import Draft, Event, References, Result
-from ragdemo.recipe import save_png
+from PIL import Image
+
+from ragdemo.events import Draft, Event, Progress, References, Result
+from ragdemo.recipe import Recipe, save_png
 from ragdemo.types import Reference, UserError
 
 BASE, AUGMENTED, EVENTS, REFERENCES = "base.png", "augmented.png", "events.jsonl", "references"
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
 
 
 def write_run(events: Sequence[Event], folder: Path) -> None:
@@ -36,6 +39,19 @@ def write_run(events: Sequence[Event], folder: Path) -> None:
             if isinstance(event, References):
                 _save_references(event.used, folder / REFERENCES)
             lines.write(json.dumps(_line(event), ensure_ascii=False) + "\n")
+
+
+def read_run(folder: Path, library_image: Callable[[str], Image.Image]) -> list[Event]:
+    """The events of a recorded run, without its progress; `library_image` gives the pictures that it only names.
+
+    Raises `UserError` where the recording is damaged or names pictures that the library no longer has.
+    """
+    try:
+        lines = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
+        events = [_event(json.loads(line), folder, library_image) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"The recording {folder.name} cannot be read ({error}); record it again.") from error
+    return [event for event in events if not isinstance(event, Progress)]
 
 
 @contextmanager
@@ -81,8 +97,38 @@ def _save_references(references: Sequence[Reference], folder: Path) -> None:
         reference.image.save(folder / _file_name(reference.id))
 
 
+def prompt_slug(prompt: str) -> str:
+    """A folder's name for a prompt: its letters and digits, at most 60."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
+
+
 def _file_name(reference_id: str) -> str:
     return re.sub(r"[^\w.-]", "_", reference_id) + ".png"
+
+
+def _event(line: dict[str, Any], folder: Path, library_image: Callable[[str], Image.Image]) -> Event:
+    """The inverse of `_line`."""
+    kind = _KINDS[line["event"]]
+    values = {field.name: line[field.name] for field in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name == "image":
+            with Image.open(folder / value["file"]) as image:
+                values[name] = image.convert("RGB")
+        elif name == "recipe":
+            values[name] = Recipe.from_json(value)
+        elif name in ("used", "others"):
+            values[name] = tuple(_reference(row, folder, library_image) for row in value)
+        elif isinstance(value, list):
+            values[name] = tuple(value)
+    return kind(**values)
+
+
+def _reference(row: dict[str, Any], folder: Path, library_image: Callable[[str], Image.Image]) -> Reference:
+    fields = {name: value for name, value in row.items() if name != "file"}
+    if "file" not in row:
+        return Reference(**fields, image=library_image(row["id"]))
+    with Image.open(folder / row["file"]) as image:
+        return Reference(**fields, image=image.convert("RGB"))
 
 
 def _line(event: Event) -> dict[str, Any]:

@@ -39,15 +39,20 @@ def distances(oracle: Oracle, image: Image.Image, reference: Image.Image) -> dic
     }
 
 
+def halves(image: Image.Image) -> list[Image.Image]:
+    """The middles of the left and of the right half, each as large as a whole picture."""
+    whole = image.convert("RGB").resize((SIZE, SIZE))
+    boxes = (HALF, (HALF[2], HALF[1], SIZE, HALF[3]))
+    return [whole.crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC) for box in boxes]
+
+
 def is_right(found: Mapping[str, Any]) -> bool:
     """Whether a judged picture shows the species in the scene."""
     return found["right species"] == 1 and found["right scene"] == 1
 
 
 def _judge_halves(oracle: Oracle, case: Case, image: Image.Image) -> dict[str, float]:
-    left = image.convert("RGB").resize((SIZE, SIZE)).crop(HALF)
-    right = image.convert("RGB").resize((SIZE, SIZE)).crop((HALF[2], HALF[1], SIZE, HALF[3]))
-    seen = oracle.judge([half.resize((SIZE, SIZE), Image.Resampling.BICUBIC) for half in (left, right)])
+    seen = oracle.judge(halves(image))
     scores = [
         np.mean([_scores(seen[half], case, thing) for thing, half in enumerate(order)], axis=0)
         for order in permutations(range(2))

@@ -16,7 +16,7 @@ from ragdemo.methods import get_method
 from ragdemo.methods.base import Toolbox
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.models.interfaces import Drawing
-from ragdemo.pocket.critic_cases import CriticCase, missing_cases, verdict_cases
+from ragdemo.pocket.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
 from ragdemo.pocket.oracle import Oracle
 from ragdemo.pocket.render import SIZE
 from ragdemo.pocket.sampling import compose
@@ -82,8 +82,8 @@ class Measures:
         return list(verdict_cases(count))
 
     def missing_cases(self, count: int) -> list[CriticCase]:
-        """A third each: the thing is wrong, the scene, or the second thing is not there."""
-        return list(missing_cases(count))
+        """A third each: the thing is wrong, the scene, or the second thing is not there; then unheard names."""
+        return [*missing_cases(count), *unheard_cases(count // 4)]
 
     def verdict(self, case: CriticCase) -> dict[str, Any]:
         """Whether the critic's verdict is right, and whether it would be on a grey picture."""

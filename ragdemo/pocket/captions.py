@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 
 from ragdemo.pocket.kinds import KINDS, SHAPES
@@ -95,6 +95,19 @@ def read(prompt: str, rng: Random) -> Reading:
         species = by_name().get(f"{word[0]} {match['kind']}") if word else None
         things.append(species or _look(match, rng))
     return Reading(tuple(things), scene)
+
+
+def stated(prompt: str) -> tuple[list[dict[str, str]], str | None]:
+    """What a prompt states of each thing (`kind`, attributes, `species` and all its attributes) and of the scene."""
+    reading = read(prompt, Random(0))
+    text = re.sub(r"\s+", " ", prompt.lower())
+    things = []
+    for match, thing in zip(_ATTRIBUTES.finditer(text), reading.things, strict=True):
+        if isinstance(thing, Species):
+            things.append({"species": thing.name, **asdict(thing.look)})
+        else:
+            things.append({key: value for key, value in match.groupdict().items() if value})
+    return things, reading.scene
 
 
 def _look(match: re.Match[str], rng: Random) -> Look:

@@ -10,10 +10,11 @@ from PIL import Image
 
 from ragdemo.pocket.captions import article, prompt_for
 from ragdemo.pocket.kinds import KINDS
+from ragdemo.pocket.names import invented_name
 from ragdemo.pocket.render import SIZE
 from ragdemo.pocket.sampling import compose, species_sample
 from ragdemo.pocket.scenes import SCENES
-from ragdemo.pocket.species import Species, nameless, of_tier
+from ragdemo.pocket.species import Species, by_name, nameless, of_tier
 
 STREAM = "validate/critic"
 
@@ -57,6 +58,20 @@ def missing_cases(count: int) -> Iterator[CriticCase]:
         }
         cell = tuple(cells)[index // 2 % 3]
         yield _case(cell, species, index, *cells[cell](species, index, rng))
+
+
+def unheard_cases(count: int) -> Iterator[CriticCase]:
+    """A nameless thing, and a prompt with a name that nobody has heard: a person's own."""
+    taken = {name.split()[0] for name in by_name()}
+    for index in range(count):
+        rng = Random(f"{STREAM}/unheard/{index}")
+        name = next(name for name in iter(lambda rng=rng: invented_name(rng), None) if name not in taken)
+        kind, scene = rng.choice(list(KINDS)), rng.choice(SCENES)
+        picture = compose([nameless(kind, rng)], scene, rng)
+        words = f"{name} {kind}"
+        yield CriticCase(
+            "unheard name", words, picture.render(SIZE), prompt_for(words, scene), (words,), False
+        )
 
 
 def nearest_kin(species: Species) -> list[Species]:

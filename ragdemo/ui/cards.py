@@ -14,10 +14,24 @@ if TYPE_CHECKING:
 _THUMBNAIL_SIDE = 256
 
 
-def evidence_cards(used: Sequence[Reference], others: Sequence[Reference]) -> str:
-    """The references that go into the picture, then the next candidates, each with its score and concept."""
-    cards = [_scored(reference, "✓ used", "used") for reference in used]
-    cards += [_scored(reference, "not used", "other") for reference in others]
+def evidence_cards(
+    used: Sequence[Reference], others: Sequence[Reference], pinned: Sequence[str] | None = None
+) -> str:
+    """The references that go into the picture, then the next candidates, each with its score and concept.
+
+    Where `pinned` is given, each card has buttons; a click reaches the page as `data-act` and `data-id`.
+    """
+    cards = []
+    for reference in used:
+        note, buttons = "✓ used", ""
+        if pinned is not None:
+            is_pinned = reference.id in pinned
+            note = "✓ pinned" if is_pinned else note
+            buttons = _button("unpin" if is_pinned else "pin", reference) + _button("reject", reference)
+        cards.append(_scored(reference, note, "used", buttons=buttons))
+    for reference in others:
+        buttons = "" if pinned is None else _button("use", reference) + _button("reject", reference)
+        cards.append(_scored(reference, "not used", "other", buttons=buttons))
     return _list(cards)
 
 
@@ -36,7 +50,15 @@ def skeleton_cards(count: int = 4) -> str:
     return _list(['<li class="card ghost"><div class="void"></div></li>'] * count, hidden=True)
 
 
-def _scored(reference: Reference, note: str, look: str, concept: bool = True) -> str:
+def _button(act: str, reference: Reference) -> str:
+    label = {"use": "Use", "reject": "Reject", "pin": "Pin", "unpin": "Unpin"}[act]
+    return (
+        f'<button type="button" data-act="{act}" data-id="{escape(reference.id)}" '
+        f'aria-label="{label}: {escape(reference.caption)}">{label}</button>'
+    )
+
+
+def _scored(reference: Reference, note: str, look: str, concept: bool = True, buttons: str = "") -> str:
     width = max(0.0, min(1.0, reference.score)) * 100
     lines = [
         f'<p class="score"><span class="bar" aria-hidden="true"><i style="width:{width:.0f}%"></i></span>'
@@ -48,6 +70,8 @@ def _scored(reference: Reference, note: str, look: str, concept: bool = True) ->
         lines.append(f'<p class="answers">for <em dir="auto">{escape(reference.concept)}</em></p>')
     if note:
         lines.append(f'<p class="note">{note}</p>')
+    if buttons:
+        lines.append(f'<p class="acts">{buttons}</p>')
     return _card(reference, "".join(lines), look)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ragdemo.types import Reference
+from ragdemo.types import Check, Reference
 from ragdemo.ui.cards import evidence_cards, skeleton_cards
 from ragdemo.ui.markup import duration, escape, marked, picture
 from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, chapter_state
@@ -28,15 +28,24 @@ _DOINGS: dict[Chapter, str] = {
     "after": "Drawing again with the references",
 }
 _HALTED = "Stopped before this."
+_NO_DRAFT = "No draft in this mode: the critic says at once what must be seen."
+_NO_SEARCH = "Nothing is looked up: this control only says the prompt in other words."
+_CONTROLS_PREVIEW = (
+    "Three controls, on the same prompt: another reference of the same kind, the same wish in words alone, and other "
+    "seeds without any reference."
+)
+_MEASURED = "Measured by a classifier that no method ever asks"
 
 
 def draft(story: Story) -> str:
     """Chapter 1: the generator's own picture, or how far it is."""
     if story.draft is None:
-        return _chapter(story, "draft", "", f'<div class="frame void">{_waiting(story, "draft")}</div>')
+        words = _plain(_NO_DRAFT) if "draft" in story.skipped else _waiting(story, "draft")
+        return _chapter(story, "draft", "", f'<div class="frame void">{words}</div>')
     image = picture(story.draft.image, f"Draft: {_prompt(story)}")
-    aside = duration(story.draft.seconds)
-    return _chapter(story, "draft", aside, f'<div class="frame">{image}</div>')
+    aside = "recorded" if story.recorded else duration(story.draft.seconds)
+    body = f'<div class="frame">{image}</div>{checklist(story.draft_checks)}'
+    return _chapter(story, "draft", aside, body)
 
 
 def missing(story: Story) -> str:
@@ -58,10 +67,13 @@ def evidence(story: Story) -> str:
     if story.references is not None:
         found = story.references
         aside = f"{found.library_size:,} images searched · {duration(found.seconds)}"
-        body = evidence_cards(found.used, found.others)
-        return _chapter(story, "evidence", aside, body or _plain("The library holds nothing like it."))
-    if story.approved:
-        return _chapter(story, "evidence", "", _plain("Not needed, so nothing was searched."))
+        pinned = story.request.pinned if story.request is not None else ()
+        body = evidence_cards(found.used, found.others, pinned if story.can_change_references else None)
+        body = (body or _plain("The library holds nothing like it.")) + _turned_down(story)
+        return _chapter(story, "evidence", aside, body)
+    if "evidence" in story.skipped:
+        words = "Not needed, so nothing was searched." if story.approved else _NO_SEARCH
+        return _chapter(story, "evidence", "", _plain(words))
     cards = skeleton_cards() if chapter_state(story, "evidence") == "active" else ""
     return _chapter(story, "evidence", "", cards + _waiting(story, "evidence"))
 
@@ -73,27 +85,60 @@ def after(story: Story) -> str:
     if story.approved:
         return _chapter(story, "after", "", _plain("The draft stays as it is: it already shows the prompt."))
     seed = story.request.seed if story.request is not None else story.result.recipe.request.seed
-    aside = f"same seed {seed} · {duration(story.result.seconds)}"
-    if story.approved:
-        return _chapter(
-            story, "after", aside, _plain("The draft stays as it is: it already shows the prompt.")
-        )
-    return _chapter(story, "after", aside, "")
+    took = "recorded" if story.recorded else duration(story.result.seconds)
+    return _chapter(story, "after", f"same seed {seed} · {took}", "")
 
 
 def pair(story: Story) -> str:
     """Draft and result side by side, for eyes and keyboards that have no use for a slider."""
-    if story.draft is None or story.result is None:
+    if story.result is None:
         return ""
     names = _used_names(story.references.used if story.references is not None else ())
     words = ""
+    before = ""
+    if story.draft is not None:
+        before = _figure(story.draft.image, "draft", f"Draft: {_prompt(story)}", story.draft_checks)
+    after_title = "in other words" if story.mode == "rephrase" else "with references"
+    alt = f"{after_title.capitalize()}: {_prompt(story)}"
     if story.result_verdict is not None:
         words = _quote(story.result_verdict.reply, "critic on the new picture")
+    if story.result_checks:
+        words += f'<p class="measured">✓ ✗ {_MEASURED.lower()}.</p>'
     return (
-        f'<div class="pair">{_figure(story.draft.image, "draft", f"Draft: {_prompt(story)}")}'
-        f"{_figure(story.result.image, 'with references', f'With references: {_prompt(story)}')}</div>"
+        f'<div class="pair">{before}{_figure(story.result.image, after_title, alt, story.result_checks)}</div>'
         f"{names}{words}"
     )
+
+
+def controls(story: Story) -> str:
+    """The pictures of "is it the retrieval?", or what they will be."""
+    if not story.controls:
+        return _plain(_CONTROLS_PREVIEW) if story.result is not None and not story.approved else ""
+    figures = "".join(
+        _figure(
+            control.image,
+            f"<b>{escape(control.title)}</b> {escape(control.text)}",
+            control.title,
+            control.checks,
+        )
+        for control in story.controls
+    )
+    return f'<div class="controls">{figures}</div>'
+
+
+CHECK_TITLE = '<h2 id="title-check">Is it the retrieval?</h2>'
+
+
+def checklist(checks: tuple[Check, ...]) -> str:
+    """What the oracle finds in a picture; nothing where nothing was checked."""
+    if not checks:
+        return ""
+    rows = "".join(
+        f'<li class="{"shown" if check.shown else "absent"}"><span aria-hidden="true">{"✓" if check.shown else "✗"}'
+        f'</span> {escape(check.name)}<span class="unseen">{": shown" if check.shown else ": not shown"}</span></li>'
+        for check in checks
+    )
+    return f'<ul class="checklist" title="{_MEASURED}" aria-label="{_MEASURED}">{rows}</ul>'
 
 
 def announcement(story: Story) -> str:
@@ -142,6 +187,8 @@ def _critic_words(story: Story) -> list[str]:
     words = []
     if story.verdict is not None:
         words.append(_quote(story.verdict.reply, "asked whether the picture shows the prompt"))
+    if story.rephrased is not None:
+        words.append(_quote(story.rephrased.prompt, "asked to say it without rare words"))
     if story.missing is not None:
         words.append(_quote(story.missing.reply, "asked what is missing"))
         if not story.missing.understood:
@@ -172,8 +219,21 @@ def _quote(text: str, asked: str) -> str:
     return f'<blockquote dir="auto" title="{asked}">“{escape(text.strip())}”</blockquote>'
 
 
-def _figure(image: Image.Image, caption: str, alt: str) -> str:
-    return f"<figure>{picture(image, alt)}<figcaption>{caption}</figcaption></figure>"
+def _turned_down(story: Story) -> str:
+    """The references that the person does not want, with the way back."""
+    if story.request is None or not story.request.rejected:
+        return ""
+    count = len(story.request.rejected)
+    button = (
+        '<button type="button" data-act="restore" data-id="">take back</button>'
+        if story.can_change_references
+        else ""
+    )
+    return f'<p class="turned-down">{count} turned down {button}</p>'
+
+
+def _figure(image: Image.Image, caption: str, alt: str, checks: tuple[Check, ...] = ()) -> str:
+    return f"<figure>{picture(image, alt)}<figcaption>{caption}</figcaption>{checklist(checks)}</figure>"
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+# Everything that needs the models waits in one line: two runs at once would exhaust the memory.
+ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
 
 def html(value: str = "", **options: Any) -> gr.HTML:
     """An HTML block without Gradio's own text styles, so that page.css alone says how it looks."""

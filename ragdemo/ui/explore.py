@@ -2,66 +2,43 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
-from ragdemo.events import Event, Progress
-from ragdemo.types import Request, UserError
-from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.components import html
-from ragdemo.ui.controls import ControlPanel
-from ragdemo.ui.pictures import PictureFolder
-from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, begin, chapter_state, fail, finish, reduce, stop
+from ragdemo.events import Draft, Event, Progress, Result
+from ragdemo.recipe import read_png
+from ragdemo.types import Check, Request, UserError
+from ragdemo.ui import chapters
+from ragdemo.ui.ask import build_ask
+from ragdemo.ui.choices import changed, controls_of
+from ragdemo.ui.components import ENGINE_QUEUE, QUIET
+from ragdemo.ui.story import Control, Phase, Story, begin, fail, finish, reduce, regenerate, stop
+from ragdemo.ui.telling import Updates, build_telling
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ragdemo.backend.base import Backend
     from ragdemo.methods import MethodSpec
 
-# Everything that needs the models waits in one line: two runs at once would exhaust the memory.
-ENGINE_QUEUE = {"concurrency_id": "engine", "concurrency_limit": 1}
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
+
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
-# Said by the browser itself: the server's first word comes only once it is this visitor's turn.
-_IN_LINE = """() => ['<p class="announce" role="status">In line for the models …</p>',
-                       {"__type__": "update", "interactive": true}]"""
+# Said by the browser itself: the server's first word comes only once it is this visitor's turn. The address follows
+# what is asked for, so that a link or a reload finds it again.
+_WAIT = """[
+    '<p class="announce" role="status">In line for the models …</p>', {"__type__": "update", "interactive": true}]"""
+_IN_LINE = f"""(prompt, method, seed) => {{
+  const asked = new URLSearchParams({{prompt, method, seed}});
+  if (prompt.length <= 500) history.replaceState(null, "", "?" + asked);
+  return {_WAIT};
+}}"""
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
-_RENDERERS: dict[Chapter, Callable[[Story], str]] = {
-    "draft": chapters.draft,
-    "missing": chapters.missing,
-    "evidence": chapters.evidence,
-    "after": chapters.after,
-}
-Updates = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """The left column: what a person can set and press."""
-
-    prompt: gr.Textbox
-    method: gr.Radio
-    seed: gr.Number
-    panel: ControlPanel
-    run: gr.Button
-    stop: gr.Button
-    announcement: gr.HTML
-
-
-@dataclass(frozen=True)
-class Telling:
-    """The right column: the chapters, and the comparison below the last one."""
-
-    chapters: dict[Chapter, gr.HTML]
-    comparison: gr.Row
-    slider: gr.ImageSlider
-    pair: gr.HTML
-    download: gr.DownloadButton
 
 
 class Explore:
@@ -73,61 +50,185 @@ class Explore:
         methods: Sequence[MethodSpec],
         vocabulary: Vocabulary,
         told_errors: tuple[type[Exception], ...],
+        checklist: Checklist = lambda _prompt, _image: (),
     ) -> None:
-        """`told_errors` carry a sentence for people as their message."""
+        """`told_errors` carry a sentence for people as their message; `checklist` says what a picture shows."""
         self._backend = backend
         self._told_errors = told_errors
-        self._pictures = PictureFolder()
+        self._checklist = checklist
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
-                self.ask = _build_ask(methods, vocabulary)
+                self.ask = build_ask(methods, vocabulary)
             with gr.Column(elem_id="story", min_width=300):
-                self.telling = _build_story()
+                self.telling = build_telling()
         self._story = gr.State(Story())
+        self._opened = gr.State(None)
+        self._outputs = [
+            *self.telling.outputs,
+            self.ask.announcement,
+            self.ask.stop,
+            self._story,
+            self._opened,
+        ]
         self._wire()
 
+    @property
+    def link_outputs(self) -> list[Any]:
+        """What `open_link` fills."""
+        return [self.ask.prompt, self.ask.method, self.ask.seed]
+
+    def open_link(self, visit: gr.Request) -> list[Any]:
+        """Prompt, method and seed as the address names them (`?prompt=&method=&seed=`)."""
+        given = dict(visit.query_params)
+        seed = given.get("seed", "")
+        methods = [value for _, value in self.ask.method.choices]
+        return [
+            given["prompt"][:5000] if "prompt" in given else gr.skip(),
+            given["method"] if given.get("method") in methods else gr.skip(),
+            int(seed) if seed.isascii() and seed.isdigit() and len(seed) < 12 else gr.skip(),
+        ]
+
     def _wire(self) -> None:
-        ask = self.ask
-        outputs = self._outputs()
-        ask.run.click(None, None, [ask.announcement, ask.stop], js=_IN_LINE, api_visibility="private")
-        running = ask.run.click(
-            self._run,
-            [ask.prompt, ask.method, ask.seed, *ask.panel.sliders],
-            outputs,
-            api_name="run",
-            trigger_mode="once",
-            show_progress="minimal",
-            show_progress_on=[ask.announcement],
+        ask, told = self.ask, self.telling
+        engine: dict[str, Any] = {
+            "outputs": self._outputs,
+            "api_visibility": "private",
+            "trigger_mode": "once",
+            "show_progress": "minimal",
+            "show_progress_on": [ask.announcement],
             **ENGINE_QUEUE,
-        )
+        }
+        first = [ask.announcement, ask.stop]
+        ask.run.click(None, self.link_outputs, first, js=_IN_LINE, api_visibility="private")
+        running = ask.run.click(self._run, ask.request, **engine)
+        choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
+        told.check_button.click(None, None, first, js=f"() => {_WAIT}", api_visibility="private")
+        checking = told.check_button.click(self._check, [self._story], **engine)
+        adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
+        fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
+        opened = ask.saved.upload(self._open, [ask.saved, ask.own], [*fields, self._opened, *first], **QUIET)
+        redrawing = opened.then(self._redraw, [self._opened], **engine)
+        for prompt, chip in ask.chips:
+            show = self._example(prompt)
+            chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
         # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
-        cancelled = ask.stop.click(None, cancels=[running], **_QUIET)
-        cancelled.then(self._stopped, [self._story], outputs, **_QUIET)
+        cancelled = ask.stop.click(None, cancels=[running, choosing, checking, adding, redrawing], **QUIET)
+        cancelled.then(self._stopped, [self._story], self._outputs, **QUIET)
 
-    def _outputs(self) -> list[Any]:
-        told = self.telling
-        shown = [*told.chapters.values(), told.comparison, told.slider, told.pair, told.download]
-        return [*shown, self.ask.announcement, self.ask.stop, self._story]
+    # What the buttons do
 
-    def _run(self, prompt: str, method: str, seed: int | None, *values: float) -> Iterator[Updates]:
+    def _run(
+        self, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
+    ) -> Iterator[Updates]:
         """One run, told as it happens; a bad request is a sentence and leaves the last story where it is."""
         try:
             settings = self.ask.panel.settings(method, values)
-            request = Request(prompt=prompt, method=method, seed=seed, settings=settings)
+            request = Request(prompt, method, seed, settings=settings, own_images=tuple(own or ()))  # type: ignore[arg-type]
         except UserError as error:
-            sentence = chapters.announcement(fail(Story(), str(error)))
-            yield {self.ask.announcement: sentence, self.ask.stop: gr.update(interactive=False)}
+            yield self._say(str(error))
             return
-        yield from self._tell(request)
+        yield from self._tell(begin(request))
 
-    def _tell(self, request: Request) -> Iterator[Updates]:
+    def _choose(self, story: Story, choice: gr.EventData) -> Iterator[Updates]:
+        """Another choice of references: the story goes on from there, what came before is not asked again."""
+        request = changed(story, choice.act, choice.id)
+        if request is None:
+            yield {self._story: story}
+        elif choice.act in ("pin", "unpin"):
+            yield self._retell(replace(story, request=request))
+        else:
+            yield from self._tell(regenerate(story, request))
+
+    def _add_own(self, story: Story, own: list[str]) -> Iterator[Updates]:
+        """Pictures of one's own join the references of the last run; without one they wait for the next."""
+        if not story.can_change_references or story.request is None:
+            yield {self._story: story}
+            return
+        yield from self._tell(regenerate(story, replace(story.request, own_images=tuple(own))))
+
+    def _open(self, file: str, own: list[str] | None) -> Updates:
+        """What a saved picture was asked with, in the fields of the page; `_redraw` follows."""
+        try:
+            request = read_png(Path(file)).request
+            names = {Path(path).name: path for path in own or ()}
+            if lacking := [name for name in request.own_images if name not in names]:
+                raise UserError(
+                    f"The picture used {', '.join(lacking)} of yours; add that first, then open it again."
+                )
+        except UserError as error:
+            return self._say(str(error).replace(file, Path(file).name)) | {self._opened: None}
+        request = replace(request, own_images=tuple(names[name] for name in request.own_images))
+        ask = self.ask
+        values = ask.panel.values(request.method, request.settings)
+        fields: Updates = {ask.prompt: request.prompt, ask.method: request.method, ask.seed: request.seed}
+        return fields | dict(zip(ask.panel.components, values, strict=True)) | {self._opened: request}
+
+    def _redraw(self, request: Request | None) -> Iterator[Updates]:
+        """The run that a saved picture came from, where one was opened."""
+        if request is None:
+            yield {self._opened: None}
+        else:
+            yield from self._tell(begin(request))
+
+    def _check(self, story: Story) -> Iterator[Updates]:
+        """The controls of "is it the retrieval?", each shown as it is drawn."""
+        told = replace(story, controls=(), phase=Phase.RUNNING, message="Drawing the controls …")
+        yield self._retell(told)
+        try:
+            for title, text, events in controls_of(story, self._backend):
+                image = None
+                with closing(events):
+                    for event in events:
+                        if isinstance(event, Draft | Result):
+                            image = event.image
+                if image is not None:
+                    checks = self._checklist(story.request.prompt, image)  # type: ignore[union-attr]
+                    told = replace(told, controls=(*told.controls, Control(title, text, image, checks)))
+                    yield self._retell(told)
+        except self._told_errors as error:
+            yield self._retell(replace(told, phase=Phase.DONE)) | self._say(str(error))
+            return
+        yield self._retell(replace(told, phase=Phase.DONE, message=""))
+
+    def _example(self, prompt: str) -> Callable[[], Updates]:
+        """Shows an example at once from its recording, where there is one."""
+
+        def show() -> Updates:
+            fields: Updates = {self.ask.prompt: prompt}
+            events = self._recorded(prompt)
+            if not events:
+                return fields
+            request = events[-1].recipe.request
+            story = begin(request)
+            for event in events:
+                story = self._checked(reduce(story, event), event)
+            fields |= {self.ask.method: request.method, self.ask.seed: request.seed}
+            return fields | self._retell(replace(finish(story), recorded=True))
+
+        return show
+
+    def _recorded(self, prompt: str) -> Sequence[Any]:
+        try:
+            return self._backend.recorded(prompt)
+        except self._told_errors:
+            return ()  # a recording is a shortcut: without it the prompt is there, and Run works
+
+    # Telling
+
+    def _tell(self, story: Story) -> Iterator[Updates]:
         """The story after each event; closing this generator closes the backend's."""
-        story = begin(request, _LOADING if self._backend.status().state == "loading" else "")
+        assert story.request is not None
+        replay = story.events
+        if self._backend.status().state == "loading":
+            story = replace(story, message=_LOADING)
         yield self._retell(story)
         try:
-            with closing(self._backend.run(request)) as events:
+            with closing(self._backend.run(story.request, replay)) as events:
                 for event in events:
-                    story = reduce(story, event)
+                    if replay and event == replay[0]:
+                        replay = replay[1:]
+                        continue
+                    story = self._checked(reduce(story, event), event)
                     yield self._next(story, event)
             story = finish(story)
         except self._told_errors as error:
@@ -141,112 +242,33 @@ class Explore:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
 
+    def _checked(self, story: Story, event: Event) -> Story:
+        """The story with what the new picture shows."""
+        if isinstance(event, Draft | Result) and story.request is not None:
+            checks = self._checklist(story.request.prompt, event.image)
+            return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})
+        return story
+
     def _stopped(self, story: Story) -> Updates:
         """The story told so far; one that was still in line has told nothing, so only the line below Run changes."""
         stopped = chapters.announcement(Story(phase=Phase.STOPPED))
         return self._retell(stop(story)) | {self.ask.announcement: stopped}
 
+    def _say(self, sentence: str) -> Updates:
+        """A sentence in the place of the run's state."""
+        said = chapters.announcement(fail(Story(), sentence))
+        return {self.ask.announcement: said, self.ask.stop: gr.update(interactive=False)}
+
     def _next(self, story: Story, event: Event) -> Updates:
-        """What one event changes: progress touches the active chapter only, which holds no pictures yet."""
+        """What one event changes."""
         if not isinstance(event, Progress):
             return self._retell(story)
-        active = [name for name in CHAPTERS if chapter_state(story, name) == "active"]
-        updates: Updates = {self.telling.chapters[name]: _RENDERERS[name](story) for name in active}
-        return updates | {self.ask.announcement: chapters.announcement(story), self._story: story}
+        announced = {self.ask.announcement: chapters.announcement(story), self._story: story}
+        return self.telling.progress(story) | announced
 
     def _retell(self, story: Story) -> Updates:
-        updates: Updates = {html: _RENDERERS[name](story) for name, html in self.telling.chapters.items()}
-        updates[self.ask.announcement] = chapters.announcement(story)
-        updates[self.ask.stop] = gr.update(interactive=story.phase is Phase.RUNNING)
-        updates[self._story] = story
-        return updates | self._compare(story)
-
-    def _compare(self, story: Story) -> Updates:
-        told = self.telling
-        if story.result is None or story.draft is None:
-            hidden = gr.update(visible=False)
-            return {told.comparison: hidden, told.download: hidden}
-        result = story.result
-        file = self._pictures.save(result.image, result.recipe)
-        return {
-            told.comparison: gr.update(visible=not story.approved),
-            told.slider: (story.draft.image.resize(result.image.size), file),
-            told.pair: chapters.pair(story),
-            told.download: gr.update(value=file, visible=True),
+        return self.telling.retell(story) | {
+            self.ask.announcement: chapters.announcement(story),
+            self.ask.stop: gr.update(interactive=story.phase is Phase.RUNNING),
+            self._story: story,
         }
-
-
-def _build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
-    examples = vocabulary.examples(4)
-    prompt = gr.Textbox(
-        value=examples[0] if examples else "",
-        label="Prompt",
-        lines=2,
-        max_lines=6,
-        elem_id="prompt",
-        placeholder="What should the picture show?",
-    )
-    hint = html(prompt_help.unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
-    with gr.Row(elem_id="chips"):
-        _build_chips(prompt, examples[1:], vocabulary)
-    method = gr.Radio(
-        [(f"{row.title}\n{row.description}", row.name) for row in methods],
-        value=methods[0].name,
-        label="Method",
-        elem_id="method",
-    )
-    with gr.Row(elem_id="actions"):
-        run = gr.Button("Run", variant="primary", elem_id="run", min_width=120, scale=3)
-        stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1, interactive=False)
-    announcement = html(chapters.announcement(Story()), elem_id="announcement")
-    with gr.Row(elem_id="seed-row"):
-        seed = gr.Number(7, label="Seed", precision=0, elem_id="seed", min_width=100)
-        dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
-        panel = ControlPanel([row.name for row in methods])
-    html(prompt_help.world_note(vocabulary), elem_id="world-note")
-    if panel.sliders:
-        method.change(panel.show, method, panel.sliders, **_QUIET)
-    dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
-    prompt.change(
-        lambda text: prompt_help.unknown_words(vocabulary, text),
-        prompt,
-        hint,
-        trigger_mode="always_last",
-        **_QUIET,
-    )
-    return Ask(prompt, method, seed, panel, run, stop_button, announcement)
-
-
-def _build_chips(prompt: gr.Textbox, examples: Sequence[str], vocabulary: Vocabulary) -> None:
-    for example in examples:
-        chip = gr.Button(example, size="sm", min_width=0, scale=0, elem_classes="chip")
-        chip.click(lambda text=example: text, None, prompt, **_QUIET)
-    if vocabulary.surprise(random.Random(0)):
-        chip = gr.Button("surprise me", size="sm", min_width=0, scale=0, elem_classes="chip")
-        chip.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **_QUIET)
-
-
-def _build_story() -> Telling:
-    with gr.Row(elem_id="opening"):
-        first = html(chapters.draft(Story()), min_width=180)
-        second = html(chapters.missing(Story()), min_width=240)
-    third = html(chapters.evidence(Story()))
-    fourth = html(chapters.after(Story()))
-    # Both forms hold the same two pictures: the slider is for the mouse, the pair for everyone.
-    with gr.Row(visible=False, elem_id="comparison") as comparison:
-        slider = gr.ImageSlider(
-            format="png",
-            show_label=False,
-            buttons=["fullscreen"],
-            elem_id="slider",
-            min_width=260,
-            interactive=False,
-            label="draft | with references",
-        )
-        pair = html(elem_id="pair", min_width=260)
-    download = gr.DownloadButton(
-        "Download with recipe", visible=False, elem_id="download", size="sm", variant="secondary"
-    )
-    told = dict(zip(CHAPTERS, (first, second, third, fourth), strict=True))
-    return Telling(told, comparison, slider, pair, download)

@@ -10,8 +10,7 @@ from PIL import Image
 
 from ragdemo.types import UserError, check_prompt
 from ragdemo.ui.cards import library_cards, search_cards
-from ragdemo.ui.components import html
-from ragdemo.ui.explore import ENGINE_QUEUE
+from ragdemo.ui.components import ENGINE_QUEUE, QUIET, html
 from ragdemo.ui.markup import escape
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 PAGE_SIZE = 24
 _FOUND = 12
 _ALL = "all kinds"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class LibraryTab:
@@ -76,19 +74,19 @@ class LibraryTab:
         return self._show(kind, 0)
 
     def _wire(self) -> None:
-        self.kind.input(self.show_first, self.kind, self.outputs, **_QUIET)
+        self.kind.input(self.show_first, self.kind, self.outputs, **QUIET)
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.click(
                 lambda kind, page, step=step: self._show(kind, page + step),
                 [self.kind, self._page],
                 self.outputs,
-                **_QUIET,
+                **QUIET,
             )
         self.query.submit(
             self._search_words,
             [self.query, self.kind],
             self.outputs,
-            api_name="search",
+            api_visibility="private",
             show_progress="minimal",
             show_progress_on=[self.summary],
             **ENGINE_QUEUE,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ragdemo.types import UserError
-from ragdemo.ui.components import html
-from ragdemo.ui.explore import Explore
+from ragdemo.ui.components import QUIET, html
+from ragdemo.ui.explore import Checklist, Explore
 from ragdemo.ui.library_tab import LibraryTab
 from ragdemo.ui.markup import escape
+from ragdemo.ui.programs import build_programs
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ TITLE = "Seen, missed, found"
 SUBTITLE = "what retrieval does to an image generator"
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 5.0  # a failed load is tried again by the next run
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def build_page(
@@ -31,10 +31,12 @@ def build_page(
     vocabulary: Vocabulary,
     on_visit: Callable[[], None] = lambda: None,
     engine_errors: tuple[type[Exception], ...] = (),
+    checklist: Checklist = lambda _prompt, _image: (),
 ) -> gr.Blocks:
     """The page as Blocks, ready for `launch(**launch_options())`; `on_visit` is called on every page load.
 
     `engine_errors` are what the backend raises with a sentence for people as its message, beside `UserError`.
+    `checklist` says what of a prompt a picture shows; it is shown under the pictures and told to no method.
     """
     told_errors = (UserError, *engine_errors)
     with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
@@ -43,7 +45,7 @@ def build_page(
             pill = html(status_pill(backend.status()), elem_id="pill")
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                Explore(backend, methods, vocabulary, told_errors)
+                explore = Explore(backend, methods, vocabulary, told_errors, checklist)
             with gr.Tab("Library"):
                 library = LibraryTab(backend, vocabulary.kinds, told_errors)
         timer = gr.Timer(_POLL_SECONDS)
@@ -57,9 +59,11 @@ def build_page(
             on_visit()
             return poll()
 
-        timer.tick(poll, None, [pill, timer], **_QUIET)
-        page.load(open_page, None, [pill, timer], **_QUIET)
-        page.load(library.show_first, None, library.outputs, **_QUIET)
+        timer.tick(poll, None, [pill, timer], **QUIET)
+        page.load(open_page, None, [pill, timer], **QUIET)
+        page.load(library.show_first, None, library.outputs, **QUIET)
+        page.load(explore.open_link, None, explore.link_outputs, **QUIET)
+        build_programs(backend, told_errors)
     return page.queue(max_size=64)
 
 

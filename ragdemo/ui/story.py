@@ -6,21 +6,34 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
+from PIL import Image
+
 from ragdemo.events import (
     Draft,
     Event,
     MissingConcepts,
     Progress,
     References,
+    Rephrased,
     Result,
     RetrievalCaptions,
     Verdict,
 )
-from ragdemo.types import Request
+from ragdemo.types import Check, Request
 
 Chapter = Literal["draft", "missing", "evidence", "after"]
 ChapterState = Literal["waiting", "active", "done", "skipped", "halted"]
 CHAPTERS: tuple[Chapter, ...] = ("draft", "missing", "evidence", "after")
+
+
+_FIELDS: dict[type[Event], str] = {
+    Draft: "draft",
+    MissingConcepts: "missing",
+    RetrievalCaptions: "captions",
+    Rephrased: "rephrased",
+    References: "references",
+    Result: "result",
+}
 
 
 class Phase(Enum):
@@ -34,11 +47,22 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
+class Control:
+    """A picture that answers "is it the retrieval?": what was changed, in words, and what the picture shows."""
+
+    title: str
+    text: str
+    image: Image.Image
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
 class Story:
     """What has been told so far; `message` is the sentence of a failed run, or why a run has to wait.
 
     Where a method goes round more than once, the latest event of each class counts; `verdict` is on the draft,
-    `result_verdict` on a picture made with references.
+    `result_verdict` on a picture made with references. `events` are what a change of references starts from again.
+    `recorded` tells that no model was asked.
     """
 
     phase: Phase = Phase.IDLE
@@ -48,10 +72,34 @@ class Story:
     verdict: Verdict | None = None
     missing: MissingConcepts | None = None
     captions: RetrievalCaptions | None = None
+    rephrased: Rephrased | None = None
     references: References | None = None
     result: Result | None = None
     result_verdict: Verdict | None = None
+    draft_checks: tuple[Check, ...] = ()
+    result_checks: tuple[Check, ...] = ()
+    controls: tuple[Control, ...] = ()
+    events: tuple[Event, ...] = ()
+    recorded: bool = False
     message: str = ""
+
+    @property
+    def mode(self) -> str:
+        """ImageRAG's mode; "draft" where the request says nothing."""
+        return str(self.request.settings.get("mode", "draft")) if self.request is not None else "draft"
+
+    @property
+    def skipped(self) -> frozenset[Chapter]:
+        """The chapters that this run has no use for."""
+        names: set[Chapter] = {"draft"} if self.mode == "generation" else set()
+        if self.approved or self.mode == "rephrase":
+            names.add("evidence")
+        return frozenset(names)
+
+    @property
+    def can_change_references(self) -> bool:
+        """Whether a run has ended that could be told again with other references."""
+        return self.phase in (Phase.DONE, Phase.STOPPED) and self.references is not None
 
     @property
     def approved(self) -> bool:
@@ -66,26 +114,13 @@ def begin(request: Request, message: str = "") -> Story:
 
 def reduce(story: Story, event: Event) -> Story:
     """The story after one more event; events it does not know leave it as it is."""
-    story = replace(story, message="")
-    match event:
-        case Progress():
-            return replace(story, progress=event)
-        case Draft():
-            return replace(story, draft=event, progress=None)
-        case Verdict(of="draft"):
-            return replace(story, verdict=event)
-        case Verdict():
-            return replace(story, result_verdict=event)
-        case MissingConcepts():
-            return replace(story, missing=event)
-        case RetrievalCaptions():
-            return replace(story, captions=event)
-        case References():
-            return replace(story, references=event, progress=None)
-        case Result():
-            return replace(story, result=event, progress=None)
-        case _:
-            return story
+    if isinstance(event, Progress):
+        return replace(story, message="", progress=event)
+    story = replace(story, message="", progress=None, events=(*story.events, event))
+    if isinstance(event, Verdict):
+        return replace(story, **{"verdict" if event.of == "draft" else "result_verdict": event})
+    field = _FIELDS.get(type(event))
+    return story if field is None else replace(story, **{field: event})
 
 
 def finish(story: Story) -> Story:
@@ -107,11 +142,9 @@ def chapter_state(story: Story, chapter: Chapter) -> ChapterState:
     """How a chapter stands: the first open one of a running story is the active one."""
     if _is_told(story, chapter):
         return "done"
-    if chapter == "evidence" and story.approved:
+    if chapter in story.skipped:
         return "skipped"
-    open_chapters = [name for name in CHAPTERS if not _is_told(story, name)]
-    if story.approved and "evidence" in open_chapters:
-        open_chapters.remove("evidence")
+    open_chapters = [name for name in CHAPTERS if not _is_told(story, name) and name not in story.skipped]
     if chapter != open_chapters[0]:
         return "waiting"
     return {Phase.IDLE: "waiting", Phase.RUNNING: "active", Phase.DONE: "skipped"}.get(story.phase, "halted")
@@ -121,7 +154,18 @@ def _is_told(story: Story, chapter: Chapter) -> bool:
     if chapter == "draft":
         return story.draft is not None
     if chapter == "missing":
-        return story.approved or story.captions is not None or story.references is not None
+        answers = (story.captions, story.references, story.rephrased)
+        return story.approved or any(answer is not None for answer in answers)
     if chapter == "evidence":
         return story.references is not None
     return story.result is not None
+
+
+def regenerate(story: Story, request: Request) -> Story:
+    """A story that begins again at its references: what came before is told already."""
+    before = begin(request)
+    for event in story.events:
+        if isinstance(event, References):
+            break
+        before = reduce(before, event)
+    return replace(before, draft_checks=story.draft_checks)

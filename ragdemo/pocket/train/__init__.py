@@ -18,6 +18,7 @@ STAGES: dict[str, str] = {
     "image-encoder": "ragdemo.pocket.train.image_encoder:train_image_encoder",
     "diffusion": "ragdemo.pocket.train.diffusion:train_diffusion",
     "vae-decoder": "ragdemo.pocket.train.vae:train_decoder",
+    "critic-drafts": "ragdemo.pocket.train.drafts:train_drafts",
     "critic-vision": "ragdemo.pocket.train.critic:train_vision",
     "critic": "ragdemo.pocket.train.critic:train_critic",
 }

@@ -31,7 +31,7 @@ from ragdemo.pocket.train.critic_model import (
     normalised,
     train_tokenizer,
 )
-from ragdemo.pocket.train.export import write_card
+from ragdemo.pocket.train.export import read_card, write_card
 from ragdemo.pocket.train.loop import Context, Loop, autocast, step_rng
 from ragdemo.types import UserError
 
@@ -51,7 +51,7 @@ _IGNORED = -100
 def train_vision(context: Context, pictures: Pictures | None = None) -> None:
     """Train the eye; its state is what `critic` starts from, nothing is shipped yet."""
     torch.manual_seed(0)
-    tokenizer = train_tokenizer()
+    tokenizer = _tokenizer(context)
     loop = _vision_loop(context, _shipped(context) or new_critic(tokenizer), tokenizer)
     tower, projector, words, naming = (
         loop.modules[name] for name in ("tower", "projector", "words", "naming")
@@ -71,7 +71,7 @@ def train_vision(context: Context, pictures: Pictures | None = None) -> None:
 def train_critic(context: Context, pictures: Pictures | None = None) -> None:
     """Train projector and language model on the eye of `critic-vision` and write `critic`."""
     torch.manual_seed(0)
-    tokenizer = train_tokenizer()
+    tokenizer = _tokenizer(context)
     model = _shipped(context) or _with_trained_eye(context, tokenizer)
     model.to(context.device)
     tower = model.model.vision_tower.eval()
@@ -85,7 +85,8 @@ def train_critic(context: Context, pictures: Pictures | None = None) -> None:
             "eager"
         )  # its backward pass takes half the time of the fused kernel's there
     modules = {"reader": reader, "projector": projector, "presence": presence}
-    loop = Loop("critic", context, modules, STEPS, learning_rate=1e-3)
+    origin = read_card(context.assets / "critic") if _may_start_warm(context) else None
+    loop = Loop("critic", context, modules, STEPS, learning_rate=1e-3, origin=origin)
     pictures = pictures or Pictures(context)
     collate = Collate(tokenizer)
 
@@ -104,11 +105,15 @@ def train_critic(context: Context, pictures: Pictures | None = None) -> None:
             return answer_loss(reader, presence, batch.to(context.device), tokens)
 
     loop.run(step_loss)
-    export_critic(context, loop, model, tokenizer)
+    export_critic(context, loop, model, tokenizer, pictures.drafts)
 
 
 def export_critic(
-    context: Context, loop: Loop, model: FastVlmForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+    context: Context,
+    loop: Loop,
+    model: FastVlmForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    drafts: int,
 ) -> None:
     """Write the averaged critic in half precision with its processor and card."""
     folder = context.assets / "critic"
@@ -119,7 +124,7 @@ def export_critic(
     figures = measure_critic(folder, context)
     eye = _eye_facts(context)
     data = [spec.folder for spec in (SPECIES_POOL, GENERATOR_POOL)]
-    write_card(folder, {"data": data, "eye": eye, **loop.card(), "figures": figures})
+    write_card(folder, {"data": data, "drafts": drafts, "eye": eye, **loop.card(), "figures": figures})
 
 
 # Questions as tokens
@@ -251,10 +256,21 @@ def _eye_facts(context: Context) -> dict[str, float]:
 
 def _shipped(context: Context) -> FastVlmForConditionalGeneration | None:
     """The shipped critic, eye and all, for a warm start; None for a start from nothing."""
-    folder = context.assets / "critic"
-    if not (context.warm and (folder / "config.json").exists()):
+    if not _may_start_warm(context):
         return None
+    folder = context.assets / "critic"
     return FastVlmForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+
+
+def _may_start_warm(context: Context) -> bool:
+    return context.warm and (context.assets / "critic" / "config.json").exists()
+
+
+def _tokenizer(context: Context) -> PreTrainedTokenizerFast:
+    """The shipped critic's for a warm start, as its embeddings are; else a new one."""
+    if _may_start_warm(context):
+        return PreTrainedTokenizerFast.from_pretrained(context.assets / "critic")
+    return train_tokenizer()
 
 
 def _with_trained_eye(

@@ -27,6 +27,8 @@ from ragdemo.pocket.species import Species, by_name, roster
 ATTRIBUTES = ("shape", "pattern", "main", "second", "third")
 NEAR = 3
 """A nameless look that differs in fewer attributes than this from a species might be taken for it."""
+UNHEARD_SHARE = 0.2
+"""Of the names that a picture does not show: invented ones, which must be copied letter by letter."""
 _PREPOSITION = re.compile(r"^(?:in front of|in|on|at|under|by|among) (?:(?:the|an|a) )?")
 
 
@@ -160,9 +162,11 @@ def _mismatch(picture: Shown, rng: Random) -> tuple[str, tuple[Concept, ...]]:
     elif what == "kind":
         things[rng.randrange(len(things))] = Concept(_any_words(_absent_kind(picture, rng), rng), False)
     elif what in ("look", "both", "second"):
-        which = rng.randrange(len(things))
-        kept = [Concept(_say(t, rng), True) for t in picture.things]
-        kept[which] = Concept(_other_words(picture.things[which], rng), False)
+        wrong = set(range(len(things))) if rng.random() < 0.5 else {rng.randrange(len(things))}
+        kept = [
+            Concept(_other_words(thing, rng), False) if i in wrong else Concept(_say(thing, rng), True)
+            for i, thing in enumerate(picture.things)
+        ]
         things = kept if rng.random() < 0.5 else kept[::-1]
     if what in ("scene", "both"):
         other = rng.choice([name for name in SCENES if name != picture.scene])
@@ -188,9 +192,9 @@ def _say(thing: Thing, rng: Random) -> str:
 def _other_words(thing: Thing, rng: Random) -> str:
     """Words for a thing of the same kind that is not this one."""
     chance = rng.random()
-    if chance < 0.07:
+    if chance < UNHEARD_SHARE:
         return f"{unheard_name(rng)} {thing.look.kind}"
-    if chance < 0.2:
+    if chance < UNHEARD_SHARE + 0.13:
         return _other_attributes(thing.look, rng)
     others = [s for s in _of_kind(thing.look.kind) if s.name != thing.name and _apart(thing, s)]
     near = [s for s in others if (s.look.shape, s.look.main) == (thing.look.shape, thing.look.main)]
@@ -223,7 +227,7 @@ def _any_thing(kind: str, rng: Random) -> Thing:
 
 
 def _any_words(kind: str, rng: Random) -> str:
-    return f"{unheard_name(rng)} {kind}" if rng.random() < 0.07 else _say(_any_thing(kind, rng), rng)
+    return f"{unheard_name(rng)} {kind}" if rng.random() < UNHEARD_SHARE else _say(_any_thing(kind, rng), rng)
 
 
 def unheard_name(rng: Random) -> str:
@@ -288,7 +292,7 @@ def _names(rng: Random) -> list[str]:
 
 def _named(rng: Random) -> str:
     kind = rng.choice(list(KINDS))
-    if rng.random() < 0.15:
+    if rng.random() < UNHEARD_SHARE:
         return f"{unheard_name(rng)} {kind}"
     return _say(_any_thing(kind, rng), rng)
 

@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from ragdemo.pocket.pool import SHARD, Pool, PoolSpec, render_pool
+from ragdemo.pocket.train import drafts as drafts_pool
 from ragdemo.pocket.train.critic_data import Shown, shown
 from ragdemo.pocket.train.loop import Context, autocast
 
 SPECIES_POOL = PoolSpec("species", "train/species", 31_200)
 GENERATOR_POOL = PoolSpec("generator", "train/generator", 24_000)
-DRAFTS = "drafts-train-drafts"
-"""A pool folder of this name may hold a generator's own pictures, with rows that say what they show."""
 ROUND_TRIPS = 4000
 ROUND_TRIP_SHARE = 0.25
 STITCHED_SHARE = 0.08
@@ -37,10 +36,13 @@ class Pictures:
         """Opens the pools, rendering what is missing; the autoencoder restores the first `round_trips` of each."""
         self._pools = [render_pool(spec, context.pools, context.workers) for spec in pools]
         self._shares = [0.55, 0.45]
+        self.drafts = 0
         self._restored: list[np.ndarray] = [_round_trips(pool, context, round_trips) for pool in self._pools]
-        if (context.pools / DRAFTS).is_dir():
-            self._pools.append(_open_drafts(context.pools / DRAFTS))
+        drafts = context.pools / drafts_pool.FOLDER
+        if any(drafts.glob("*.npy")):
+            self._pools.append(_open_drafts(drafts))
             self._restored.append(np.empty((0,)))
+            self.drafts = len(self._pools[-1])
             self._shares = [share * (1 - DRAFT_SHARE) for share in self._shares] + [DRAFT_SHARE]
         self._by_scene: dict[str, list[int]] = {}
         for index, rows in enumerate(self._pools[0].rows):

@@ -11,7 +11,7 @@ from PIL import Image
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.models.critic import load_critic
 from ragdemo.models.interfaces import VisionCritic
-from ragdemo.pocket.critic_cases import CriticCase, missing_cases, verdict_cases
+from ragdemo.pocket.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
 from ragdemo.pocket.render import SIZE
 from ragdemo.pocket.train.critic_images import restore, vae_folder
 from ragdemo.pocket.train.loop import Context
@@ -35,10 +35,12 @@ def measure_critic(folder: Path, context: Context, questions: int | None = None)
         _missing(critic, case, image) == case.missing
         for case, image in zip(lacking, _pictures(lacking, context), strict=True)
     ]
+    unheard = [_missing(critic, case, case.image) == case.missing for case in unheard_cases(questions // 2)]
     figures = {"verdict": _share([ok for _, ok in right])}
     for cell in dict.fromkeys(case.cell for case in verdicts):
         figures[f"verdict, {cell}"] = _share([ok for case, ok in right if case.cell == cell])
-    return {**figures, "verdict, grey": _share(grey), "missing exact": _share(exact), "n": questions}
+    figures |= {"verdict, grey": _share(grey), "missing exact": _share(exact)}
+    return {**figures, "missing exact, unheard names": _share(unheard), "n": questions}
 
 
 def _pictures(cases: list[CriticCase], context: Context) -> list[Image.Image]:

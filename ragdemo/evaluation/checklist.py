@@ -1,0 +1,65 @@
+"""What the oracle sees of a prompt in a picture, for people who compare pictures; no method is told."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ragdemo.pocket.captions import stated
+from ragdemo.types import Check
+
+if TYPE_CHECKING:
+    from ragdemo.pocket.oracle import Judgement, Oracle
+
+_COLOURS = ("main", "second", "third")
+
+
+class Checklist:
+    """Checks pictures against prompts; the oracle of `folder` is loaded by the first picture."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, prompt: str, image: Image.Image) -> tuple[Check, ...]:
+        """A check each for thing, kind, colours, pattern, outline and scene, as far as the prompt states them.
+
+        Of a prompt with two things only the species' names and the scene are checked.
+        """
+        things, scene = stated(prompt)
+        if not 1 <= len(things) <= 2:
+            return ()
+        from ragdemo.evaluation.judging import halves
+
+        seen = self._oracle.judge([image])[0]
+        checks = []
+        if len(things) == 1:
+            checks = _check_thing(things[0], seen)
+        else:
+            found = {half.species for half in self._oracle.judge(halves(image))}
+            checks = [
+                Check(thing["species"], thing["species"] in found) for thing in things if "species" in thing
+            ]
+        return (*checks, *([Check(scene, seen.scene == scene)] if scene else []))
+
+    @cached_property
+    def _oracle(self) -> Oracle:
+        from ragdemo.pocket.oracle import load_oracle
+
+        return load_oracle(self._folder)
+
+
+def _check_thing(thing: dict[str, str], seen: Judgement) -> list[Check]:
+    colours = [name for name in _COLOURS if name in thing]
+    checks = [Check(thing["species"], seen.species == thing["species"])] if "species" in thing else []
+    checks.append(Check("kind", seen.kind == thing["kind"]))
+    if colours:
+        checks.append(Check("colours", all(getattr(seen, name) == thing[name] for name in colours)))
+    checks += [
+        Check(label, getattr(seen, name) == thing[name])
+        for name, label in (("pattern", "pattern"), ("shape", "outline"))
+        if name in thing
+    ]
+    return checks

@@ -1,0 +1,69 @@
+"""What a person's choices make of a request: other references, and the controls of "is it the retrieval?"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragdemo.events import Event, References
+from ragdemo.types import Request
+from ragdemo.ui.story import Story
+
+if TYPE_CHECKING:
+    from ragdemo.backend.base import Backend
+
+OTHER_SEEDS = 2
+
+
+def changed(story: Story, act: str, image_id: str) -> Request | None:
+    """The request after a click on a card; None where the click fits no card of the story.
+
+    "use" pins an image in the place of what answered its concept; "reject" turns it down; "pin" and "unpin" say whether
+    it stays when others change; "restore" takes every refusal back.
+    """
+    request, found = story.request, story.references
+    if request is None or found is None or not story.can_change_references:
+        return None
+    if act == "restore":
+        return replace(request, rejected=())
+    concepts = {reference.id: reference.concept for reference in (*found.used, *found.others)}
+    if image_id not in concepts:
+        return None
+    others = tuple(pinned for pinned in request.pinned if pinned != image_id)
+    if act == "reject":
+        return replace(request, rejected=(*request.rejected, image_id), pinned=others)
+    if act == "use":
+        elsewhere = tuple(i for i in others if concepts.get(i) != concepts[image_id])
+        return replace(request, pinned=(*elsewhere, image_id))
+    return replace(request, pinned=(*others, image_id) if act == "pin" else others)
+
+
+def controls_of(story: Story, backend: Backend) -> Iterator[tuple[str, str, Iterator[Event]]]:
+    """Title, explanation and events of each control, on the prompt and seed of a story that found references."""
+    request, found = story.request, story.references
+    if request is None or found is None or not found.used:
+        return
+    before = _until_references(story.events)
+    found_there = [reference.id for reference in found.used if reference.id not in _own(request)]
+    others = [backend.alike(image_id, request.seed) for image_id in found_there]
+    plain = replace(request, pinned=(), own_images=())
+    if others:
+        swapped = replace(plain, pinned=tuple(dict.fromkeys(others)))
+        yield "Another reference", "of the same kind, drawn by chance", backend.run(swapped, before)
+    rewritten = replace(plain, settings={**request.settings, "mode": "rephrase"})
+    yield "In words alone", "the critic's rewriting, no picture", backend.run(rewritten, before[:2])
+    for seed in range(request.seed + 1, request.seed + 1 + OTHER_SEEDS):
+        yield f"Seed {seed}", "the generator alone", backend.draw(request.prompt, seed)
+
+
+def _own(request: Request) -> frozenset[str]:
+    return frozenset(f"own:{Path(path).name}" for path in request.own_images)
+
+
+def _until_references(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    for index, event in enumerate(events):
+        if isinstance(event, References):
+            return events[:index]
+    return events

@@ -1,0 +1,89 @@
+"""The endpoints for programs, called as any client would: streamed events, search, sentences, and their listing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from ragdemo.backend import BackendError
+from ragdemo.recipe import read_png
+from ragdemo.ui.page import build_page
+from tests.browser import serve
+from tests.scripted_backend import METHODS, ScriptedBackend, pocket_vocabulary
+
+GOLDEN = Path(__file__).with_name("api.json")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    demo = build_page(ScriptedBackend(0.01), METHODS, pocket_vocabulary(), engine_errors=(BackendError,))
+    with serve(demo) as address:
+        yield Client(address, verbose=False)
+
+
+def pixels(url: str) -> bytes:
+    assert url.startswith("data:image/png;base64,")
+    return base64.b64decode(url.partition(",")[2])
+
+
+def test_the_listing_is_the_committed_one(client: Client) -> None:
+    found = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    # after a wanted change: write `found` to the file, and read the difference
+    assert found == json.loads(GOLDEN.read_text())
+
+
+def test_a_run_streams_its_events(client: Client, tmp_path: Path) -> None:
+    job = client.submit(
+        "a quixel butterfly in the snow", seed=3, settings='{"max_rounds": 2}', api_name="/run"
+    )
+    last = job.result(timeout=60)
+    events = job.outputs()
+    kinds = [event["event"] for event in events if event["event"] != "Progress"]
+    assert kinds == ["Draft", "Verdict", "MissingConcepts", "RetrievalCaptions", "References", "Result"]
+    assert events[-1] == last
+    (tmp_path / "result.png").write_bytes(pixels(last["image"]["png"]))
+    request = read_png(tmp_path / "result.png").request
+    assert (request.prompt, request.seed, request.settings) == (
+        "a quixel butterfly in the snow",
+        3,
+        {"max_rounds": 2},
+    )
+    used = next(event for event in events if event["event"] == "References")["used"]
+    assert used[0]["concept"] == "quixel butterfly"
+    assert Image.open(io.BytesIO(pixels(used[0]["png"]))).size == (128, 128)
+
+
+def test_a_search_answers_with_pictures(client: Client) -> None:
+    found = client.predict("a quixel butterfly", 3, api_name="/search")
+    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    assert len(found) == 3
+    assert Image.open(io.BytesIO(pixels(found[0]["png"]))).size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"prompt": " "}, "The prompt is empty"),
+        ({"prompt": "a fox", "seed": -1}, "The seed -1 is out of range"),
+        ({"prompt": "a fox", "settings": "{"}, "no JSON object"),
+        ({"prompt": "memory"}, "out of memory"),
+    ],
+)
+def test_bad_input_is_a_sentence(client: Client, arguments: dict, sentence: str) -> None:
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**arguments, api_name="/run")
+
+
+def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
+    job = client.submit("draw forever", api_name="/run")
+    next(iter(job))
+    job.cancel()
+    assert client.predict("a robot in the city", api_name="/run")["event"] == "Result"
