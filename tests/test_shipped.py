@@ -182,3 +182,43 @@ def test_a_small_sample_agrees_with_the_committed_figures() -> None:
             committed = found[name][metric]
             overlap = estimate.low <= committed["high"] and committed["low"] <= estimate.high
             assert overlap, (name, metric, estimate, committed)
+
+
+def test_every_example_answers_from_a_recording_without_a_model_library() -> None:
+    code = """
+import sys
+from ragdemo.backend.local import LocalBackend
+from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.ui.ask import EXAMPLES
+from ragdemo.ui.vocabulary import Vocabulary
+backend = LocalBackend()
+for prompt in Vocabulary.from_lists(vocabulary()).examples(EXAMPLES):
+    events = backend.recorded(prompt)
+    assert events[-1].recipe.request.prompt == prompt
+    assert [type(event).__name__ for event in events][:2] == ["Draft", "Verdict"]
+assert not backend.recorded("a prompt that nobody recorded")
+assert not {"torch", "diffusers", "transformers"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_recording_is_what_the_shipped_models_draw() -> None:
+    from ragdemo.backend.local import LocalBackend
+    from ragdemo.events import Draft, References
+    from ragdemo.pocket.vocabulary import vocabulary
+    from ragdemo.ui.vocabulary import Vocabulary
+
+    prompt = Vocabulary.from_lists(vocabulary()).examples(1)[0]
+    backend = LocalBackend()
+    recorded = backend.recorded(prompt)
+    request = recorded[-1].recipe.request
+    drawn = list(backend.run(request))
+
+    def picked(events, kind):
+        return next(event for event in events if isinstance(event, kind))
+
+    old, new = (np.asarray(picked(events, Draft).image, int) for events in (recorded, drawn))
+    assert np.abs(old - new).mean() < 2  # another processor rounds differently
+    assert picked(recorded, References).used[0].id == picked(drawn, References).used[0].id
+    assert recorded[-1].recipe.library_fingerprint == drawn[-1].recipe.library_fingerprint

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -377,3 +378,56 @@ def test_the_page_fits_its_window(address: str, width: int) -> None:
         ask(page, "a quixel butterfly in the snow")
         expect(page.locator("#pair img")).to_have_count(2, timeout=RUN)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(address: str, dark: bool) -> None:
+    with open_page(address, dark=dark) as page:
+        for name in ("Settings", "Your own pictures", "Open a saved picture"):
+            page.get_by_role("button", name=name).click()
+        ask(page, "a quixel butterfly in the snow")
+        finished(page)
+        page.get_by_role("button", name="Check it").click()
+        expect(page.locator(".controls figure")).to_have_count(4, timeout=RUN)
+        expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+        found = serious(page)
+        page.get_by_role("tab", name="Library").click()
+        expect(page.locator("#library-cards .card")).to_have_count(24)
+        assert found + serious(page) == []
+
+
+def serious(page: Page) -> list[str]:
+    """What axe calls serious or critical, rule and place."""
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['target']} {node['html'][:120]}"
+        for rule in violations
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def test_the_keyboard_alone_is_enough(page: Page, backend: ScriptedBackend) -> None:
+    page.locator("#prompt textarea").fill("a quixel butterfly in the snow")
+    page.locator("#prompt textarea").focus()
+    press_until(page, "Run")
+    page.keyboard.press("Enter")
+    finished(page)
+    press_until(page, "Reject: a quixel butterfly")
+    page.keyboard.press("Space")
+    expect(page.locator(".turned-down")).to_contain_text("1 turned down", timeout=RUN)
+    finished(page)
+    page.locator("#run").focus()
+    press_until(page, "Check it")
+    page.keyboard.press("Enter")
+    expect(page.locator(".controls figure")).to_have_count(4, timeout=RUN)
+
+
+def press_until(page: Page, name: str) -> None:
+    """Press Tab until a button of that name has the focus."""
+    focused = "() => document.activeElement.ariaLabel || document.activeElement.innerText.split('\\n')[0]"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused).strip() == name:
+            return
+    raise AssertionError(f"60 presses of Tab do not reach {name!r}")

@@ -1,0 +1,88 @@
+"""What the page adds to a run: time to the first event, the whole run against the engine alone, memory.
+
+    python -m scripts.bench_page_run [--runs 5] [--many 50]
+
+Serves the page with the pocket models and drives it in Chromium. The same requests run on the same backend without the
+page, in turn with the page's, so that both are measured in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from ragdemo.evaluation.prompts import cases
+from ragdemo.types import Request
+from tests.browser import open_page, serve
+
+# Clicks Run and says, in milliseconds by the browser's clock, when the first event and when the end were on the page.
+_MEASURE = """() => new Promise((resolve) => {
+  const started = performance.now();
+  let first = null;
+  const look = () => {
+    const said = document.querySelector("#announcement").innerText;
+    const meter = document.querySelector(".chapter.draft.is-active .meter");
+    if (first === null && meter !== null) first = performance.now() - started;
+    if (first !== null && said.startsWith("Done.")) resolve([first, performance.now() - started]);
+    else requestAnimationFrame(look);
+  };
+  document.querySelector("#run").click();
+  look();
+})"""
+
+
+def main() -> None:
+    """Print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="prompts to time")
+    parser.add_argument("--many", type=int, default=50, help="runs before memory is read again")
+    arguments = parser.parse_args()
+    import app  # only here: it builds the backend
+
+    backend = app.backend
+    backend.toolbox()
+    prompts = [case.prompt for case in cases("rare", arguments.many + 2, 1, "tune")]
+    with serve(app.demo) as url, open_page(url) as page:
+        for prompt in prompts[:2]:  # warm both ways
+            list(backend.run(Request(prompt, seed=7)))
+            _run(page, prompt)
+        after_one = _resident_megabytes()
+        firsts, pages, alones = [], [], []
+        for index, prompt in enumerate(prompts[2:]):
+            first, whole = _run(page, prompt)
+            if index >= arguments.runs:
+                continue
+            started = time.perf_counter()
+            list(backend.run(Request(prompt, seed=7)))
+            alones.append(time.perf_counter() - started)
+            firsts.append(first)
+            pages.append(whole)
+        after_many = _resident_megabytes()
+    ratio = statistics.median(page / alone for page, alone in zip(pages, alones, strict=True))
+    print(f"first event after the click   {statistics.median(firsts):6.2f} s")
+    print(f"a run on the page             {statistics.median(pages):6.2f} s")
+    print(f"the same run without it       {statistics.median(alones):6.2f} s")
+    print(f"ratio                         {ratio:6.3f}")
+    print(f"memory after the first runs   {after_one:6.0f} MB")
+    print(f"memory after {len(prompts):3} runs         {after_many:6.0f} MB")
+
+
+def _run(page: Page, prompt: str) -> tuple[float, float]:
+    """Seconds until the first event and until the end."""
+    page.locator("#prompt textarea").fill(prompt)
+    page.wait_for_timeout(300)  # the hint below the prompt has been asked for and shown
+    first, whole = page.evaluate(_MEASURE)
+    return first / 1000, whole / 1000
+
+
+def _resident_megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Record the runs of the example prompts, which the page then shows at once.
+
+    python -m scripts.record_examples [--seed 7]
+
+Each becomes a folder of `assets/pocket/recordings/`, as `python -m ragdemo run --out` would write it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ragdemo.backend.local import RECORDINGS, LocalBackend
+from ragdemo.backend.recorder import prompt_slug, whole_folder, write_run
+from ragdemo.backend.telling import tell
+from ragdemo.pocket.vocabulary import vocabulary
+from ragdemo.profiles import ASSETS
+from ragdemo.types import Request
+from ragdemo.ui.ask import EXAMPLES
+from ragdemo.ui.vocabulary import Vocabulary
+
+
+def main() -> None:
+    """Record every example."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seed", type=int, default=7)
+    seed = parser.parse_args().seed
+    backend = LocalBackend()
+    for prompt in Vocabulary.from_lists(vocabulary()).examples(EXAMPLES):
+        with whole_folder(ASSETS / "pocket" / RECORDINGS / prompt_slug(prompt)) as folder:
+            write_run([tell(event, sys.stderr) for event in backend.run(Request(prompt, seed=seed))], folder)
+        print(prompt)
+
+
+if __name__ == "__main__":
+    main()
