@@ -123,6 +123,12 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--device", default="auto")
     train.add_argument("--steps", metavar="N", help="stop each stage after N steps")
     train.add_argument("--warm", action="store_true", help="start from the shipped weights")
+    train.add_argument(
+        "--profile", default="pocket", help="whose encoder and generator the stage realrag serves"
+    )
+    train.add_argument(
+        "--generator", default="base", help="which generator's own pictures the stage realrag avoids"
+    )
     train.add_argument("--workdir", default="runs", metavar="FOLDER")
     train.set_defaults(command=_train)
 
@@ -169,7 +175,7 @@ def _search(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from ragdemo.backend.local import LocalBackend
-    from ragdemo.methods.imagerag.evidence import read_own_image
+    from ragdemo.methods.evidence import read_own_image
 
     is_image = os.path.isfile(options.query)  # Path.is_file raises on names that are too long
     if not is_image and (os.path.exists(options.query) or _names_picture(options.query)):
@@ -232,7 +238,15 @@ def _train(options: argparse.Namespace) -> None:
     steps = None if options.steps is None else _whole_number("steps", options.steps, 1, 10**9)
     from ragdemo.pocket.train import main as train
 
-    train(options.stages, options.device, steps, _path(options.workdir), options.warm)
+    train(
+        options.stages,
+        options.device,
+        steps,
+        _path(options.workdir),
+        options.warm,
+        options.profile,
+        options.generator,
+    )
 
 
 def _bench(options: argparse.Namespace) -> None:

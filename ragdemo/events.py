@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ragdemo.recipe import Recipe
-from ragdemo.types import Reference
+from ragdemo.types import Ranking, Reference
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,23 @@ class Rephrased(Event):
 
 
 @dataclass(frozen=True)
+class ReflectiveNegative(Event):
+    """The real picture nearest to the draft: what the generator draws by itself (RealRAG, section 3.2)."""
+
+    reference: Reference
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rankings(Event):
+    """What the retrievers find for the same query, side by side."""
+
+    query: str
+    rankings: tuple[Ranking, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class References(Event):
     """What was found: `used` go into the generation, `others` are next; `library_size` images were searched."""
 
@@ -110,7 +127,7 @@ class Result(Event):
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Reference):
+    if isinstance(value, Reference | Ranking):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "image"}
     if isinstance(value, Recipe):
         return value.to_json()

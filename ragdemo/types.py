@@ -69,6 +69,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """What one retriever finds for a query, best first."""
+
+    retriever: str
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True)
 class Check:
     """Whether a picture shows one thing that its prompt asks for; measured, never told to a method."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 REFERENCE_SPLIT = "eval"  # what training never saw; a library without splits is searched whole
 KNOWN_WORDS_FILE = "known_words.txt"
 RECORDINGS = "recordings"
+HEADS = "realrag"
 # What models and drivers raise when they run out of memory, lose a device or meet numbers that they cannot handle.
 _BREAKDOWNS = (RuntimeError, OSError, MemoryError, ArithmeticError)
 
@@ -200,10 +201,12 @@ class LocalBackend:
     def _load_toolbox(self, searcher: Future[Searcher]) -> Toolbox:
         # the loader has one thread: the searcher is done, or failed, before this starts
         found = searcher.result()
+        from ragdemo.methods.realrag.retrievers import ZERO, load_retrievers
         from ragdemo.models.critic import load_critic
         from ragdemo.models.diffusion import load_generator
 
         library = self._library()
+        retrievers = load_retrievers(found, ASSETS / self._profile.name / HEADS)
         return Toolbox(
             generator=load_generator(self._profile, self._device),
             critic=load_critic(self._profile.critic, self._device),
@@ -211,6 +214,7 @@ class LocalBackend:
             library=library,
             library_fingerprint=found.fingerprint,
             profile=self._profile,
+            retrievers={name: retrievers[name] for name in retrievers if name != ZERO},
             versions=versions() | {"profile": self._profile.name},
             split=REFERENCE_SPLIT if REFERENCE_SPLIT in library.splits else None,
         )

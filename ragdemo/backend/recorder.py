@@ -17,7 +17,7 @@ from PIL import Image
 
 from ragdemo.events import Draft, Event, Progress, References, Result
 from ragdemo.recipe import Recipe, save_png
-from ragdemo.types import Reference, UserError
+from ragdemo.types import Ranking, Reference, UserError
 
 BASE, AUGMENTED, EVENTS, REFERENCES = "base.png", "augmented.png", "events.jsonl", "references"
 _KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
@@ -118,6 +118,15 @@ def _event(line: dict[str, Any], folder: Path, library_image: Callable[[str], Im
             values[name] = Recipe.from_json(value)
         elif name in ("used", "others"):
             values[name] = tuple(_reference(row, folder, library_image) for row in value)
+        elif name == "reference":
+            values[name] = _reference(value, folder, library_image)
+        elif name == "rankings":
+            values[name] = tuple(
+                Ranking(
+                    row["retriever"], tuple(_reference(r, folder, library_image) for r in row["references"])
+                )
+                for row in value
+            )
         elif isinstance(value, list):
             values[name] = tuple(value)
     return kind(**values)

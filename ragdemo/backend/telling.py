@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from ragdemo.events import (
     Draft,
     Event,
     MissingConcepts,
     Progress,
+    Rankings,
     References,
+    ReflectiveNegative,
     Rephrased,
     Result,
     RetrievalCaptions,
     Verdict,
 )
+from ragdemo.types import Ranking, Reference
 
 
 def tell(event: Event, stream: TextIO) -> Event:
@@ -32,25 +36,30 @@ def tell(event: Event, stream: TextIO) -> Event:
 
 def in_words(event: Event) -> str:
     """One line about an event."""
-    match event:
-        case Progress(stage, step, total):
-            return f"{stage} {step}/{total}"
-        case Draft(seconds=seconds):
-            return f"draft drawn in {seconds:.1f} s"
-        case Verdict(of=of, reply=reply, matches=matches):
-            return f"critic on the {of}: {'yes' if matches else 'no'} ({_quote(reply)})"
-        case MissingConcepts(concepts=concepts, understood=understood):
-            return f"missing: {'; '.join(concepts)}{_doubt(understood)}"
-        case RetrievalCaptions(captions=captions, understood=understood):
-            return f"searching for: {'; '.join(captions)}{_doubt(understood)}"
-        case Rephrased(prompt=prompt, understood=understood):
-            return f"rephrased: {prompt}{_doubt(understood)}"
-        case References(used=used):
-            return "references: " + ("; ".join(f"{ref.id} ({ref.score:.2f})" for ref in used) or "none")
-        case Result(seconds=seconds):
-            return f"done in {seconds:.1f} s"
-        case _:
-            return type(event).__name__
+    tell_of = _LINES.get(type(event))
+    return type(event).__name__ if tell_of is None else tell_of(event)
+
+
+_LINES: dict[type[Event], Callable[[Any], str]] = {
+    Progress: lambda e: f"{e.stage} {e.step}/{e.total}",
+    Draft: lambda e: f"draft drawn in {e.seconds:.1f} s",
+    Verdict: lambda e: f"critic on the {e.of}: {'yes' if e.matches else 'no'} ({_quote(e.reply)})",
+    MissingConcepts: lambda e: f"missing: {'; '.join(e.concepts)}{_doubt(e.understood)}",
+    RetrievalCaptions: lambda e: f"searching for: {'; '.join(e.captions)}{_doubt(e.understood)}",
+    Rephrased: lambda e: f"rephrased: {e.prompt}{_doubt(e.understood)}",
+    ReflectiveNegative: lambda e: f"drawn anyway: {_scored(e.reference)}",
+    Rankings: lambda e: f"first found: {'; '.join(map(_first, e.rankings))}",
+    References: lambda e: f"references: {'; '.join(map(_scored, e.used)) or 'none'}",
+    Result: lambda e: f"done in {e.seconds:.1f} s",
+}
+
+
+def _scored(reference: Reference) -> str:
+    return f"{reference.id} ({reference.score:.2f})"
+
+
+def _first(ranking: Ranking) -> str:
+    return f"{ranking.retriever} {ranking.references[0].id if ranking.references else 'nothing'}"
 
 
 def _doubt(understood: bool) -> str:

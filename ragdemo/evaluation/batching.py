@@ -37,6 +37,9 @@ class Together:
             generator=_Generator(toolbox.generator, self._submit),
             critic=_Forwarding(toolbox.critic, self._submit),
             searcher=_Forwarding(toolbox.searcher, self._submit),
+            retrievers={
+                name: _Forwarding(searcher, self._submit) for name, searcher in toolbox.retrievers.items()
+            },
         )
 
     def __enter__(self) -> Together:

@@ -55,8 +55,8 @@ class Searcher:
     ) -> None:
         self.library = library
         self.index = index or open_index(library, encoder)
-        self._encoder = encoder
-        self._known = (
+        self.encoder = encoder
+        self.known_words = (
             None if known_words is None else frozenset(w for text in known_words for w in words(text))
         )
         self._rows = {image_id: row for row, image_id in enumerate(self.index.ids)}
@@ -67,7 +67,7 @@ class Searcher:
     @property
     def fingerprint(self) -> str:
         """Hex sha256 over the library's content and its encoder, as recipes carry it."""
-        return hashlib.sha256(f"{self.library.fingerprint}{self._encoder.fingerprint}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.library.fingerprint}{self.encoder.fingerprint}".encode()).hexdigest()
 
     def search_text(
         self,
@@ -85,7 +85,7 @@ class Searcher:
         if not query.strip():
             raise UserError("The search text is empty; type what to look for.")
         allowed = self._allowed(k, split, exclude_ids)
-        vector = self._encoder.embed_texts([query])[0]
+        vector = self.encoder.embed_texts([query])[0]
         unheard = frozenset() if hybrid is False else self.unheard_words(query)
         if hybrid or unheard:
             return self._search_hybrid(query, vector, k, allowed, unheard)
@@ -96,20 +96,20 @@ class Searcher:
     ) -> list[Hit]:
         """The `k` images that look most like a picture, best first; errors as `search_text`."""
         allowed = self._allowed(k, split, exclude_ids)
-        vector = self._encoder.embed_images([image])[0]
+        vector = self.encoder.embed_images([image])[0]
         return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
 
     def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
         """The cosine of words with given images, in their order; an image without a vector raises `UserError`."""
         rows = [self._row(image_id) for image_id in image_ids]
-        cosines = self.index.cosines(self._encoder.embed_texts([query])[0])
+        cosines = self.index.cosines(self.encoder.embed_texts([query])[0])
         return [float(cosines[row]) for row in rows]
 
     def unheard_words(self, query: str) -> frozenset[str]:
         """Words of a query that the encoder never had, but some caption does."""
-        if self._known is None:
+        if self.known_words is None:
             return frozenset()
-        return frozenset(words(query)) - self._known & self._keywords.vocabulary
+        return frozenset(words(query)) - self.known_words & self._keywords.vocabulary
 
     @cached_property
     def _keywords(self) -> _Keywords:

@@ -41,6 +41,13 @@ METHODS: dict[str, MethodSpec] = {
             module="ragdemo.methods.imagerag.flow",
             class_name="ImageRAG",
         ),
+        MethodSpec(
+            name="realrag",
+            title="RealRAG",
+            description="A retriever trained to find what the generator would not draw by itself.",
+            module="ragdemo.methods.realrag.flow",
+            class_name="RealRAG",
+        ),
     )
 }
 

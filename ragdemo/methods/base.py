@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from ragdemo.events import Event
 from ragdemo.models.interfaces import ImageGenerator, VisionCritic
 from ragdemo.profiles import Profile
-from ragdemo.types import Request
+from ragdemo.types import Request, UserError
 
 
 class Hit(Protocol):
@@ -44,6 +44,12 @@ class Searcher(Protocol):
         """At most `k` hits, best first; `hybrid` None leaves the choice to the searcher."""
         ...
 
+    def search_image(
+        self, image: Image.Image, k: int, split: str | None = None, exclude_ids: Iterable[str] = ()
+    ) -> Sequence[Hit]:
+        """At most `k` images that look most like a picture, best first."""
+        ...
+
     def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
         """The cosine of words with given images, in their order; an unknown id raises `UserError`."""
         ...
@@ -51,6 +57,11 @@ class Searcher(Protocol):
 
 class ReferenceLibrary(Protocol):
     """The images that a searcher's hits name."""
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The names of its parts; none where it has no parts."""
+        ...
 
     def rows_of(self, split: str | None = None) -> Sequence[object]:
         """What is known of each image of a split, or of all."""
@@ -69,6 +80,7 @@ class ReferenceLibrary(Protocol):
 class Toolbox:
     """What the backend hands to a method.
 
+    `searcher` searches with the frozen encoder, `retrievers` are trained ones of the same library ("normal", "real").
     `split` is the part of the library that is searched (None = all of it); `library_fingerprint` covers the library's
     content and the encoder that embedded it; `versions` maps package to version.
     """
@@ -81,6 +93,18 @@ class Toolbox:
     profile: Profile
     versions: Mapping[str, str]
     split: str | None = None
+    retrievers: Mapping[str, Searcher] = field(default_factory=dict)
+
+    def retriever(self, name: str) -> Searcher:
+        """The searcher of a retriever's name; raises `UserError` where the profile has none of it."""
+        if name == "zero":
+            return self.searcher
+        if name not in self.retrievers:
+            raise UserError(
+                f"The profile {self.profile.name!r} has no retriever {name!r}; train it with "
+                f"`python -m ragdemo train realrag --profile {self.profile.name}`, or choose zero."
+            )
+        return self.retrievers[name]
 
 
 class Method(Protocol):

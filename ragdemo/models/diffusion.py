@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cached_property
 from queue import SimpleQueue
 from threading import Event
 
@@ -36,6 +38,16 @@ class DiffusersGenerator:
         self._profile = profile
         self._adapter = _Adapter(pipe, profile)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the pipeline's weights, as hex."""
+        digest = hashlib.sha256()
+        for name, part in sorted(self._pipe.components.items()):
+            if isinstance(part, torch.nn.Module):
+                for key, value in sorted(part.state_dict().items()):
+                    digest.update(f"{name}.{key}".encode() + value.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
         """See `ImageGenerator.draw`; the pipeline runs ahead of its consumer by at most the steps that it takes."""

@@ -34,7 +34,7 @@ from ragdemo.events import (
     Verdict,
 )
 from ragdemo.methods.base import Toolbox
-from ragdemo.methods.imagerag.evidence import OWN_PREFIX, Evidence, check_own_images
+from ragdemo.methods.evidence import OWN_PREFIX, Evidence, check_own_images
 from ragdemo.methods.imagerag.interview import Interviewer
 from ragdemo.methods.imagerag.settings import Settings
 from ragdemo.models.interfaces import Drawing, Step
@@ -85,7 +85,15 @@ class _Run:
         self._settings = Settings.parse(request.settings)
         self._replay = _before_references(replay)
         self._interviewer = Interviewer(toolbox.critic, request.seed, self._settings.max_concepts)
-        self._evidence = Evidence(toolbox.searcher, toolbox.library, toolbox.split, request, self._settings)
+        self._evidence = Evidence(
+            toolbox.retriever(self._settings.retriever),
+            toolbox.library,
+            toolbox.split,
+            request,
+            self._settings.references_per_concept,
+            self._settings.similarity_threshold,
+            self._settings.hybrid,
+        )
         self._tried: set[str] = set()
         self._captions: dict[str, str] = {}
 

@@ -21,6 +21,7 @@ STAGES: dict[str, str] = {
     "critic-drafts": "ragdemo.pocket.train.drafts:train_drafts",
     "critic-vision": "ragdemo.pocket.train.critic:train_vision",
     "critic": "ragdemo.pocket.train.critic:train_critic",
+    "realrag": "ragdemo.pocket.train.realrag:train_realrag",
 }
 """Stage name → function, in the order in which they build on each other."""
 
@@ -31,6 +32,8 @@ def main(
     steps: int | None = None,
     workdir: Path = Path("runs"),
     warm: bool = False,
+    profile: str = "pocket",
+    generator: str = "base",
 ) -> None:
     """Run the named stages (all of them where none is named), each resuming where it stopped."""
     from ragdemo.pocket.train.loop import Context, keep_memory, pick_device
@@ -46,7 +49,7 @@ def main(
         raise UserError(
             f"The folder {workdir} cannot be written ({error.strerror}); choose another."
         ) from error
-    context = Context(workdir, ASSETS / "pocket", place, steps, warm)
+    context = Context(workdir, ASSETS / "pocket", place, steps, warm, profile=profile, generator=generator)
     keep_memory()
     for name in stages or STAGES:
         module, function = STAGES[name].split(":")

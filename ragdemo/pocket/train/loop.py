@@ -28,6 +28,7 @@ class Context:
     """Where and how a stage trains: `workdir` keeps pools and states, `assets` receives what is shipped.
 
     `steps` overrides the stage's own number of steps; `warm` starts from the shipped weights where there are any.
+    `profile` and `generator` name what RealRAG's heads are trained for; every other stage makes the pocket checkpoints.
     """
 
     workdir: Path
@@ -36,6 +37,8 @@ class Context:
     steps: int | None = None
     warm: bool = False
     workers: int | None = None
+    profile: str = "pocket"
+    generator: str = "base"
 
     @property
     def pools(self) -> Path:

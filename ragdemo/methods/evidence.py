@@ -1,4 +1,4 @@
-"""Which reference images answer which concept (ImageRAG: the nearest image to each caption, k = 1)."""
+"""Which reference images answer which concept: the nearest to each caption, unless a person chose otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 
 from ragdemo.events import References, RetrievalCaptions
 from ragdemo.methods.base import Hit, ReferenceLibrary, Searcher
-from ragdemo.methods.imagerag.settings import Settings
 from ragdemo.types import Reference, Request, UserError
 
 OTHERS_PER_CONCEPT = 4
@@ -26,7 +25,9 @@ class Evidence:
     library: ReferenceLibrary
     split: str | None
     request: Request
-    settings: Settings
+    per_concept: int = 1
+    threshold: float | None = None
+    hybrid: bool | None = None
 
     def gather(
         self,
@@ -48,7 +49,7 @@ class Evidence:
         taken |= {reference.id for reference in pinned}
         for concept, caption in zip(captions.concepts, captions.captions, strict=True):
             chosen = [reference for reference in pinned if reference.concept == concept]
-            places = self.settings.references_per_concept - len(chosen)
+            places = self.per_concept - len(chosen)
             places -= sum(reference.concept == concept for reference in own)
             found, rest = self._nearest(concept, caption, max(places, 0), taken, avoid)
             taken |= {reference.id for reference in found}
@@ -60,7 +61,7 @@ class Evidence:
 
     def own(self, concepts: Sequence[str]) -> tuple[Reference, ...]:
         """The person's images in their order; the first answer the first concept, and so on."""
-        per_concept = self.settings.references_per_concept
+        per_concept = self.per_concept
         return tuple(
             _own_reference(path, concepts[min(index // per_concept, len(concepts) - 1)])
             for index, path in enumerate(self.request.own_images)
@@ -75,15 +76,14 @@ class Evidence:
             room + OTHERS_PER_CONCEPT,
             split=self.split,
             exclude_ids={*self.request.rejected, *taken, *avoid},
-            hybrid=self.settings.hybrid,
+            hybrid=self.hybrid,
         )
         references = [self._reference(hit, concept) for hit in hits]
         good = [reference for reference in references if self._is_near(reference)][:room]
         return good, [reference for reference in references if reference not in good]
 
     def _is_near(self, reference: Reference) -> bool:
-        threshold = self.settings.similarity_threshold
-        return threshold is None or reference.score >= threshold
+        return self.threshold is None or reference.score >= self.threshold
 
     def _pinned(self, captions: RetrievalCaptions) -> list[Reference]:
         """What the person pinned, each for the concept whose caption it is nearest to."""
