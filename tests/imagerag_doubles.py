@@ -73,6 +73,8 @@ class Painter:
 class Squares:
     """A library and its searcher in one: an image scores by the share of the query's words in its caption."""
 
+    splits: tuple[str, ...] = ()
+
     def rows_of(self, split: str | None = None) -> list[str]:
         return list(CAPTIONS)
 
@@ -98,6 +100,11 @@ class Squares:
         allowed = [image_id for image_id in CAPTIONS if image_id not in set(exclude_ids)]
         ranked = sorted(allowed, key=lambda image_id: -self._score(query, image_id))
         return [Hit(image_id, CAPTIONS[image_id], self._score(query, image_id)) for image_id in ranked[:k]]
+
+    def search_image(
+        self, image: Image.Image, k: int, split: str | None = None, exclude_ids: Iterable[str] = ()
+    ) -> list[Hit]:
+        return [Hit(image_id, CAPTIONS[image_id], 0.9) for image_id in list(CAPTIONS)[:k]]
 
     def _score(self, query: str, image_id: str) -> float:
         asked, caption = set(query.split()), self.caption(image_id).split()

@@ -19,7 +19,7 @@ from ragdemo.pocket.sampling import compose, species_sample
 from ragdemo.pocket.species import by_name, of_tier
 from ragdemo.pocket.vocabulary import vocabulary
 from ragdemo.recipe import Recipe
-from ragdemo.types import Reference, Request, UserError
+from ragdemo.types import Ranking, Reference, Request, UserError
 from ragdemo.ui.vocabulary import Vocabulary
 
 LIBRARY_SIZE = 3120
@@ -117,6 +117,9 @@ class ScriptedBackend:
             yield events.Verdict(True, "Yes, the image matches the prompt.", 0.2)
             yield events.Result(draft, _recipe(request, ()), 0.0)
             return
+        if request.method == "realrag":
+            yield from self._reflect(request, name, replay)
+            return
         if not any(isinstance(event, events.Verdict) for event in replay):
             yield events.Verdict(False, "No, the image does not match the prompt.", 0.2)
         if request.settings.get("mode") == "rephrase":
@@ -139,6 +142,22 @@ class ScriptedBackend:
         yield from self._steps("generation", STEPS)
         shown = used[0].id.split("/")[1] if used[0].id.startswith("lib/") else name
         yield events.Result(_scene(shown, request), _recipe(request, (used[0].id,)), 1.3)
+
+    def _reflect(
+        self, request: Request, name: str, replay: tuple[events.Event, ...]
+    ) -> Iterator[events.Event]:
+        """RealRAG's events after its draft."""
+        found = _references(name, 6)
+        if not any(isinstance(event, events.Rankings) for event in replay):
+            yield events.ReflectiveNegative(found[2], 0.01)
+            rankings = [("zero", found[2:6]), ("normal", found[1:5]), ("real", found[:4])]
+            yield events.Rankings(
+                request.prompt, tuple(Ranking(retriever, tuple(refs)) for retriever, refs in rankings), 0.02
+            )
+        wanted = [reference for reference in found if reference.id not in request.rejected]
+        yield events.References(tuple(wanted[:1]), tuple(wanted[1:4]), LIBRARY_SIZE, 0.009)
+        yield from self._steps("generation", STEPS)
+        yield events.Result(_scene(name, request), _recipe(request, (wanted[0].id,)), 1.3)
 
     def _steps(self, stage: str, total: int) -> Iterator[events.Event]:
         for step in range(1, total + 1):

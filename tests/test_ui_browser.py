@@ -158,6 +158,23 @@ def test_the_controls_ask_whether_it_was_the_retrieval(page: Page, backend: Scri
     assert backend.running == 0
 
 
+def test_realrag_tells_what_it_draws_anyway_and_three_rankings(page: Page, backend: ScriptedBackend) -> None:
+    page.locator("#method label", has_text="RealRAG").click()
+    page.get_by_role("button", name="Settings").click()
+    expect(page.get_by_label("Rounds at most").first).to_be_hidden()
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    expect(page.locator(".chapter.missing")).to_contain_text("What it draws anyway")
+    expect(page.locator(".chapter.missing .reflection img")).to_be_visible()
+    expect(page.locator(".ranks image")).to_have_count(12)
+    expect(page.locator(".ranks line.moved")).to_have_count(6)
+    page.locator(".chapter.evidence .card").first.get_by_role("button", name="Reject").click()
+    expect(page.locator(".turned-down")).to_contain_text("1 turned down", timeout=RUN)
+    finished(page)
+    expect(page.locator(".ranks image")).to_have_count(12)
+    assert backend.requests[-1].method == "realrag"
+
+
 def test_checks_stand_under_the_pictures(page: Page) -> None:
     ask(page, "a quixel butterfly in the snow")
     finished(page)

@@ -7,6 +7,7 @@ from PIL import Image
 from ragdemo.types import Check, Reference
 from ragdemo.ui.cards import evidence_cards, skeleton_cards
 from ragdemo.ui.markup import duration, escape, marked, picture
+from ragdemo.ui.ranks import ranks
 from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, chapter_state
 
 _TITLES: dict[Chapter, str] = {
@@ -27,6 +28,18 @@ _DOINGS: dict[Chapter, str] = {
     "evidence": "Searching the library",
     "after": "Drawing again with the references",
 }
+_REFLECTIVE = {
+    _TITLES["missing"]: "What it draws anyway",
+    _PREVIEWS[
+        "missing"
+    ]: "The real picture nearest to the draft is looked up: what the generator draws by itself.",
+    _DOINGS["missing"]: "Looking at what it draws anyway",
+}
+"""How RealRAG's story says it; the retriever was trained to look elsewhere."""
+_ANYWAY = (
+    "The real picture nearest to the draft: this is what the model would have drawn anyway. The reflective retriever "
+    "was trained to look elsewhere."
+)
 _HALTED = "Stopped before this."
 _NO_DRAFT = "No draft in this mode: the critic says at once what must be seen."
 _NO_SEARCH = "Nothing is looked up: this control only says the prompt in other words."
@@ -49,7 +62,9 @@ def draft(story: Story) -> str:
 
 
 def missing(story: Story) -> str:
-    """Chapter 2: the prompt with its missing spans marked, and the critic's own words."""
+    """Chapter 2: the prompt with its missing spans marked, and the critic's own words; or the reflection."""
+    if story.reflects:
+        return _reflection(story)
     lines = []
     if story.verdict is not None or story.missing is not None:
         concepts = story.missing.concepts if story.missing is not None else ()
@@ -62,6 +77,18 @@ def missing(story: Story) -> str:
     return _chapter(story, "missing", _critic_aside(story), "".join(lines))
 
 
+def _reflection(story: Story) -> str:
+    """What the generator draws by itself: the real picture nearest to the draft."""
+    if story.negative is None:
+        return _chapter(story, "missing", "", _waiting(story, "missing"))
+    found = story.negative.reference
+    body = (
+        f'<div class="reflection">{picture(found.image, found.caption, 256)}<div><p class="prompt-line" dir="auto">'
+        f"{escape(found.caption)}</p>{_plain(_ANYWAY)}</div></div>"
+    )
+    return _chapter(story, "missing", f"similarity {found.score:.2f}", body)
+
+
 def evidence(story: Story) -> str:
     """Chapter 3: a card for each reference found."""
     if story.references is not None:
@@ -70,6 +97,8 @@ def evidence(story: Story) -> str:
         pinned = story.request.pinned if story.request is not None else ()
         body = evidence_cards(found.used, found.others, pinned if story.can_change_references else None)
         body = (body or _plain("The library holds nothing like it.")) + _turned_down(story)
+        if story.rankings is not None:
+            body = f'<div class="compared">{ranks(story.rankings.rankings)}</div>{body}'
         return _chapter(story, "evidence", aside, body)
     if "evidence" in story.skipped:
         words = "Not needed, so nothing was searched." if story.approved else _NO_SEARCH
@@ -148,7 +177,8 @@ def announcement(story: Story) -> str:
     active = next((name for name in CHAPTERS if chapter_state(story, name) == "active"), None)
     text = {
         Phase.IDLE: "",
-        Phase.RUNNING: story.message or (f"{_DOINGS[active]} …" if active else "Finishing …"),
+        Phase.RUNNING: story.message
+        or (f"{_wording(story, _DOINGS, active)} …" if active else "Finishing …"),
         Phase.STOPPED: "Stopped.",
         Phase.DONE: "Done.",
     }[story.phase]
@@ -160,7 +190,7 @@ def _chapter(story: Story, name: Chapter, aside: str, body: str) -> str:
     return (
         f'<section class="chapter {name} is-{chapter_state(story, name)}" aria-labelledby="title-{name}">'
         f'<span class="badge" aria-hidden="true">{CHAPTERS.index(name) + 1}</span>'
-        f'<h2 id="title-{name}">{_TITLES[name]}{note}</h2>{body}</section>'
+        f'<h2 id="title-{name}">{_wording(story, _TITLES, name)}{note}</h2>{body}</section>'
     )
 
 
@@ -168,13 +198,18 @@ def _waiting(story: Story, name: Chapter) -> str:
     state = chapter_state(story, name)
     if state == "active":
         return _progress(story, name)
-    return _plain(_HALTED if state == "halted" else _PREVIEWS[name])
+    return _plain(_HALTED if state == "halted" else _wording(story, _PREVIEWS, name))
+
+
+def _wording(story: Story, words: dict[Chapter, str], name: Chapter) -> str:
+    """A chapter's words, in the terms of the story's method."""
+    return _REFLECTIVE.get(words[name], words[name]) if story.reflects else words[name]
 
 
 def _progress(story: Story, name: Chapter) -> str:
     progress = story.progress
     if progress is None or progress.total < 1:
-        return f'<p class="progress"><span class="meter busy"><i></i></span>{_DOINGS[name]} …</p>'
+        return f'<p class="progress"><span class="meter busy"><i></i></span>{_wording(story, _DOINGS, name)} …</p>'
     share = 100 * progress.step / progress.total
     return (
         f'<p class="progress"><span class="meter" role="progressbar" aria-label="{_DOINGS[name]}" '

@@ -52,7 +52,8 @@ def controls_of(story: Story, backend: Backend) -> Iterator[tuple[str, str, Iter
     if others:
         swapped = replace(plain, pinned=tuple(dict.fromkeys(others)))
         yield "Another reference", "of the same kind, drawn by chance", backend.run(swapped, before)
-    rewritten = replace(plain, settings={**request.settings, "mode": "rephrase"})
+    drawing = {key: request.settings[key] for key in ("steps", "guidance_scale") if key in request.settings}
+    rewritten = replace(plain, method="imagerag", settings={**drawing, "mode": "rephrase"}, rejected=())
     yield "In words alone", "the critic's rewriting, no picture", backend.run(rewritten, before[:2])
     for seed in range(request.seed + 1, request.seed + 1 + OTHER_SEEDS):
         yield f"Seed {seed}", "the generator alone", backend.draw(request.prompt, seed)

@@ -74,6 +74,11 @@ class Choice:
         return next((label for label, known in self.choices if known == value), self.default)
 
 
+_RETRIEVER = Choice(
+    "retriever",
+    "Retriever",
+    (("Frozen encoder", "zero"), ("RealRAG's, with reflection", "real"), ("RealRAG's, without", "normal")),
+)
 CONTROLS: dict[str, tuple[Slider | Choice, ...]] = {
     "imagerag": (
         Choice(
@@ -86,6 +91,7 @@ CONTROLS: dict[str, tuple[Slider | Choice, ...]] = {
                 ("In other words, nothing retrieved", "rephrase"),
             ),
         ),
+        _RETRIEVER,
         Slider("references_per_concept", "References for each missing concept", 1, 4, 1, 1),
         Slider("reference_scale", "Weight of the references", 0.0, 2.0, 0.05, 1.0),
         Slider("similarity_threshold", "Least similarity of a reference", -1.0, 1.0, 0.01, -1.0),
@@ -97,6 +103,21 @@ CONTROLS: dict[str, tuple[Slider | Choice, ...]] = {
             "Search in captions too",
             (("where a word is new", None), ("always", True), ("never", False)),
         ),
+    ),
+    "realrag": (
+        Choice(
+            "retriever",
+            "Retriever",
+            (
+                ("Real: trained with reflection", "real"),
+                ("Normal: trained without", "normal"),
+                ("Zero: frozen", "zero"),
+            ),
+        ),
+        Slider("references", "References", 1, 4, 1, 1),
+        Slider("reference_scale", "Weight of the references", 0.0, 2.0, 0.05, 1.0),
+        Slider("steps", "Denoising steps", 4, 50, 1, 16),
+        Slider("guidance_scale", "Guidance scale", 1.0, 12.0, 0.5, 3.0),
     ),
 }
 

@@ -27,13 +27,19 @@ def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> str:
 
     For looking only: downloads and the slider get the PNG file with its recipe.
     """
+    shown = image.copy()
+    shown.thumbnail((side, side))
+    size = f'width="{shown.width}" height="{shown.height}"'
+    return f'<img src="{data_url(shown, side)}" alt="{escape(alt)}" {size}>'
+
+
+def data_url(image: Image.Image, side: int) -> str:
+    """The pixels of an image as a URL, at most `side` on its longer edge."""
     shown = image.convert("RGB")
     shown.thumbnail((side, side))
     buffer = io.BytesIO()
     shown.save(buffer, format="WEBP", quality=92)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    size = f'width="{shown.width}" height="{shown.height}"'
-    return f'<img src="data:image/webp;base64,{data}" alt="{escape(alt)}" {size}>'
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def mark_spans(text: str, spans: Sequence[str]) -> list[tuple[str, bool]]:

@@ -13,7 +13,9 @@ from ragdemo.events import (
     Event,
     MissingConcepts,
     Progress,
+    Rankings,
     References,
+    ReflectiveNegative,
     Rephrased,
     Result,
     RetrievalCaptions,
@@ -29,6 +31,8 @@ CHAPTERS: tuple[Chapter, ...] = ("draft", "missing", "evidence", "after")
 _FIELDS: dict[type[Event], str] = {
     Draft: "draft",
     MissingConcepts: "missing",
+    ReflectiveNegative: "negative",
+    Rankings: "rankings",
     RetrievalCaptions: "captions",
     Rephrased: "rephrased",
     References: "references",
@@ -73,6 +77,8 @@ class Story:
     missing: MissingConcepts | None = None
     captions: RetrievalCaptions | None = None
     rephrased: Rephrased | None = None
+    negative: ReflectiveNegative | None = None
+    rankings: Rankings | None = None
     references: References | None = None
     result: Result | None = None
     result_verdict: Verdict | None = None
@@ -87,6 +93,11 @@ class Story:
     def mode(self) -> str:
         """ImageRAG's mode; "draft" where the request says nothing."""
         return str(self.request.settings.get("mode", "draft")) if self.request is not None else "draft"
+
+    @property
+    def reflects(self) -> bool:
+        """Whether its method looks at what the generator draws anyway instead of asking a critic."""
+        return self.request is not None and self.request.method == "realrag"
 
     @property
     def skipped(self) -> frozenset[Chapter]:
@@ -154,7 +165,7 @@ def _is_told(story: Story, chapter: Chapter) -> bool:
     if chapter == "draft":
         return story.draft is not None
     if chapter == "missing":
-        answers = (story.captions, story.references, story.rephrased)
+        answers = (story.captions, story.references, story.rephrased, story.rankings)
         return story.approved or any(answer is not None for answer in answers)
     if chapter == "evidence":
         return story.references is not None

@@ -1,0 +1,220 @@
+"""RealRAG: its loss to the number, its heads, its negatives, and its flow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from imagerag_doubles import Painter, Squares, toolbox
+
+from ragdemo.events import Draft, Progress, Rankings, References, ReflectiveNegative, Result
+from ragdemo.methods.realrag.flow import RealRAG
+from ragdemo.methods.realrag.head import CONFIG_FILE, HeadedEncoder, ResidualHead, load_head, save_head
+from ragdemo.methods.realrag.loss import reflective_loss
+from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
+from ragdemo.methods.realrag.training import HeadSettings, train_head
+from ragdemo.types import Request, UserError
+
+
+def unit(*rows: list[float]) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.tensor(rows, dtype=torch.float64), dim=-1)
+
+
+QUERIES = unit([1, 0, 0], [0, 1, 0])
+POSITIVES = unit([1, 0.2, 0], [0.1, 1, 0.3])
+NEGATIVES = unit([1, 0, 0.5], [0, 1, -0.2])
+DIFFERENT, THIRD = torch.tensor([0, 1]), torch.tensor([2, 2])
+TAU = 0.5
+
+
+def test_the_loss_is_the_papers_to_the_number() -> None:
+    expected = 0.0
+    for i in range(2):
+        scores = [float(QUERIES[i] @ POSITIVES[j]) / TAU for j in range(2)]
+        reflective = float(QUERIES[i] @ NEGATIVES[i]) / TAU
+        total = sum(map(math.exp, [*scores, reflective]))
+        expected -= math.log(math.exp(scores[i]) / total) / 2
+    found = reflective_loss(QUERIES, POSITIVES, NEGATIVES, DIFFERENT, THIRD, TAU)
+    assert float(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_the_reflective_term_it_is_the_ordinary_contrastive_loss() -> None:
+    found = reflective_loss(QUERIES, POSITIVES, None, DIFFERENT, None, TAU)
+    expected = torch.nn.functional.cross_entropy(QUERIES @ POSITIVES.T / TAU, torch.tensor([0, 1]))
+    assert float(found) == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_the_gradient_is_right() -> None:
+    positives, negatives = (t.clone().requires_grad_(True) for t in (POSITIVES, NEGATIVES))
+    assert torch.autograd.gradcheck(
+        lambda p, n: reflective_loss(QUERIES, p, n, DIFFERENT, THIRD, TAU), (positives, negatives)
+    )
+
+
+def test_same_species_are_no_negatives_unless_it_is_asked_for() -> None:
+    same = torch.tensor([4, 4])
+    alone = reflective_loss(QUERIES, POSITIVES, NEGATIVES, same, same, TAU)
+    assert float(alone) == pytest.approx(0.0, abs=1e-12)  # nothing is left to tell the positive from
+    unmasked = reflective_loss(QUERIES, POSITIVES, NEGATIVES, same, same, TAU, mask_same_species=False)
+    assert float(unmasked) == pytest.approx(
+        float(reflective_loss(QUERIES, POSITIVES, NEGATIVES, DIFFERENT, THIRD, TAU))
+    )
+
+
+def test_reflective_negatives_need_their_species() -> None:
+    with pytest.raises(ValueError, match="pass negative_species"):
+        reflective_loss(QUERIES, POSITIVES, NEGATIVES, DIFFERENT, None, TAU)
+
+
+def toy() -> TrainingSet:
+    """Two species; what the generator draws for the first looks like the second, which lies nearer to its query."""
+    images = unit([1, 0.9, 0, 0], [1, 0.3, 0, 0.1]).numpy().astype(np.float32)
+    queries = unit([1, 0, 0, 0], [0, 0, 1, 0]).numpy().astype(np.float32)
+    drawn = unit([1, 0.31, 0, 0.1], [1, 0.9, 0, 0]).numpy().astype(np.float32)
+    ids = np.array([0, 1])
+    return TrainingSet(("first", "second"), images, ids, queries, ids, drawn)
+
+
+def test_the_reflective_term_changes_the_ranking() -> None:
+    data = toy()
+    assert data.reflective_negatives().tolist() == [1, 0]
+    settings = HeadSettings(batch=1, epochs=40, learning_rate=1e-2)  # no other negative in a batch of one
+
+    def first_found(head: ResidualHead | None) -> int:
+        moved = torch.from_numpy(data.images) if head is None else head(torch.from_numpy(data.images))
+        return int((torch.from_numpy(data.queries[0]) @ moved.T).argmax())
+
+    single = dataclasses.replace(
+        data, images=data.images[[0, 1]], image_species=np.array([0, 1]), query_species=np.array([0, 1])
+    )
+    assert first_found(None) == 1
+    assert first_found(train_head(single, "normal", settings)) == 1
+    assert first_found(train_head(single, "real", settings)) == 0
+
+
+def test_training_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    settings = HeadSettings(batch=1, epochs=6)
+    whole = train_head(toy(), "real", settings)
+    train_head(toy(), "real", settings, tmp_path / "state.pt", stop_after=2)
+    told: list[str] = []
+    resumed = train_head(toy(), "real", settings, tmp_path / "state.pt", told.append)
+    assert len(told) == 4
+    for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two)
+    # a state of other settings is not gone on with
+    told.clear()
+    train_head(
+        toy(), "real", dataclasses.replace(settings, temperature=0.2), tmp_path / "state.pt", told.append
+    )
+    assert len(told) == 6
+
+
+class Frozen:
+    """An encoder that knows four pictures."""
+
+    fingerprint = "a" * 64
+
+    def embed_images(self, images) -> np.ndarray:
+        return np.eye(4, dtype=np.float32)[: len(images)]
+
+    def embed_texts(self, texts) -> np.ndarray:
+        return np.eye(4, dtype=np.float32)[: len(texts)]
+
+
+def test_an_untrained_head_is_the_frozen_encoder() -> None:
+    headed = HeadedEncoder(Frozen(), ResidualHead(4))
+    assert np.allclose(headed.embed_images([None, None]), np.eye(4)[:2])
+    assert headed.fingerprint != Frozen.fingerprint
+
+
+def test_a_head_is_read_back_and_refused_for_another_encoder(tmp_path: Path) -> None:
+    head = train_head(toy(), "real", HeadSettings(batch=1, epochs=3))
+    save_head(head, tmp_path, "a" * 64)
+    again = load_head(tmp_path, "a" * 64)
+    vectors = np.eye(4, dtype=np.float32)
+    moved = [HeadedEncoder(Frozen(), h).transform(vectors) for h in (head, again)]
+    assert np.allclose(*moved, atol=2e-3)  # half precision on disk
+    with pytest.raises(
+        UserError, match="was trained on the encoder aaaaaaaaaaaa, not on bbbbbbbbbbbb; train it again"
+    ):
+        load_head(tmp_path, "b" * 64)
+    config = json.loads((tmp_path / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({**config, "width": 5}))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_head(tmp_path, "a" * 64)
+
+
+def test_the_class_prompt_is_the_papers() -> None:
+    assert class_prompt("quixel butterfly") == "a photo of a quixel butterfly"
+    assert class_prompt("admiral butterfly") == "a photo of an admiral butterfly"
+
+
+# The flow
+
+
+class Backwards(Squares):
+    """A trained retriever that prefers what the frozen one finds last."""
+
+    def _score(self, query: str, image_id: str) -> float:
+        return 1 - super()._score(query, image_id)
+
+
+def run(settings: dict | None = None, replay: tuple = (), painter: Painter | None = None, **request) -> list:
+    box = dataclasses.replace(toolbox(painter=painter), retrievers={"normal": Squares(), "real": Backwards()})
+    asked = Request("a quixel butterfly", method="realrag", seed=7, settings=settings or {}, **request)
+    return list(RealRAG(box).run(asked, replay))
+
+
+def of(events: list, kind: type):
+    return next(event for event in events if isinstance(event, kind))
+
+
+def test_the_events_come_in_the_order_of_the_flow() -> None:
+    told = [type(event) for event in run() if not isinstance(event, Progress)]
+    assert told == [Draft, ReflectiveNegative, Rankings, References, Result]
+
+
+def test_the_three_retrievers_are_asked_the_same_and_the_chosen_one_decides() -> None:
+    events = run()
+    rankings = of(events, Rankings)
+    assert [ranking.retriever for ranking in rankings.rankings] == ["zero", "normal", "real"]
+    assert rankings.rankings[0].references == rankings.rankings[1].references
+    first = {name: run({"retriever": name}) for name in ("zero", "normal", "real")}
+    used = {name: of(events, References).used[0].id for name, events in first.items()}
+    assert used["zero"] == used["normal"] == "quixel-1"
+    assert used["real"] != "quixel-1"
+
+
+def test_settings_and_choices_reach_the_drawing() -> None:
+    painter = Painter()
+    events = run(
+        {"references": 2, "steps": 9, "reference_scale": 0.5}, painter=painter, rejected=("zandor-1",)
+    )
+    assert len(of(events, References).used) == 2
+    assert "zandor-1" not in {reference.id for reference in of(events, References).used}
+    drawn = painter.drawn[-1]
+    assert (drawn["steps"], drawn["reference_scale"], len(drawn["references"])) == (9, 0.5, 2)
+    assert of(events, Result).recipe.references == tuple(r.id for r in of(events, References).used)
+
+
+def test_a_replay_draws_no_second_draft() -> None:
+    before = [event for event in run() if not isinstance(event, Progress)]
+    painter = Painter()
+    again = run(replay=tuple(before), painter=painter, pinned=("zandor-2",))
+    assert len(painter.drawn) == 1
+    assert again[0] is before[0]
+    assert of(again, References).used[0].id == "zandor-2"
+
+
+def test_wrong_settings_and_missing_heads_are_named() -> None:
+    with pytest.raises(UserError, match="RealRAG has no setting 'mode'"):
+        run({"mode": "draft"})
+    with pytest.raises(UserError, match="choose a whole number from 1 to 4"):
+        run({"references": 9})
+    with pytest.raises(UserError, match="has no retriever 'real'; train it with"):
+        list(RealRAG(toolbox()).run(Request("a fox", method="realrag")))
