@@ -10,10 +10,13 @@ from imagerag_doubles import Painter, ScriptedCritic, toolbox
 from PIL import Image
 
 from ragdemo.evaluation.batching import Together
+from ragdemo.evaluation.distances import distance, frechet, kernel
 from ragdemo.evaluation.judging import judge
+from ragdemo.evaluation.plans import get_plan
 from ragdemo.evaluation.prompts import cases, split_of, two_thing_cases
 from ragdemo.evaluation.report import write_table
 from ragdemo.evaluation.statistics import bootstrap, paired, summarise
+from ragdemo.methods import METHODS
 from ragdemo.methods.imagerag.flow import ImageRAG
 from ragdemo.models.interfaces import Drawing
 from ragdemo.pocket.oracle import load_oracle
@@ -22,7 +25,7 @@ from ragdemo.pocket.sampling import compose
 from ragdemo.pocket.scenes import SCENES
 from ragdemo.pocket.species import of_tier
 from ragdemo.profiles import ASSETS
-from ragdemo.types import Request
+from ragdemo.types import Request, UserError
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_more_species() -> None:
@@ -144,3 +147,29 @@ def test_an_error_in_one_run_ends_the_others() -> None:
         method = ImageRAG(together.toolbox)
         with pytest.raises(RuntimeError, match="out of memory"):
             list(together.map(lambda request: list(method.run(request)), [Request("a fox")] * 6))
+
+
+def test_distances_of_gaussians_are_the_closed_forms() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.normal(0, 1, (20_000, 3))
+    two = rng.normal(0, 2, (20_000, 3)) + np.array([1, 0, 0])
+    assert frechet(one, two) == pytest.approx(1 + 3 * (1 - 2) ** 2, rel=0.05)
+    assert frechet(one, one) == pytest.approx(0, abs=1e-6)
+    halves = one[:2000], one[2000:4000]
+    assert abs(kernel(*halves)) < 0.02
+    assert kernel(one[:2000], two[:2000]) > 0.2
+
+
+def test_a_distance_has_an_interval_around_it() -> None:
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(0, 1, (600, 4)), rng.normal(0.5, 1, (600, 4))
+    estimate = distance(frechet, one, two, [str(i // 20) for i in range(600)])
+    assert estimate.low < estimate.mean < estimate.high
+
+
+def test_every_method_has_a_plan() -> None:
+    for method in METHODS:
+        plan = get_plan(method)
+        assert plan.LIMIT * plan.SEEDS >= 240
+    with pytest.raises(UserError, match="no benchmark of 'turbo'"):
+        get_plan("turbo")

@@ -21,18 +21,18 @@ from typing import Any
 from ragdemo.backend.local import LocalBackend
 from ragdemo.evaluation.batching import Together
 from ragdemo.evaluation.measures import Measures
-from ragdemo.evaluation.prompts import Case, cases, two_thing_cases
+from ragdemo.evaluation.plans import get_plan
+from ragdemo.evaluation.plans.making import Records
 from ragdemo.evaluation.report import write_table
-from ragdemo.evaluation.rows import Records, rows_of
 from ragdemo.pocket.oracle import load_oracle
 from ragdemo.profiles import ASSETS
 
-LIMIT, SEEDS = 60, 5
 
-
-def main(method: str, out: Path, limit: int = LIMIT, seeds: int = SEEDS) -> None:
+def main(method: str, out: Path, limit: int | None = None, seeds: int | None = None) -> None:
     """Measure `method` on `limit` prompts a tier with `seeds` seeds each; write JSON to `out` and a table beside it."""
     start = time.monotonic()
+    plan = get_plan(method)
+    limit, seeds = limit or plan.LIMIT, seeds or plan.SEEDS
     folder = out.with_suffix(".rows")
     records = measure(method, folder, limit, seeds)
     packages = ("torch", "diffusers", "transformers", "open_clip_torch", "faiss-cpu")
@@ -40,7 +40,7 @@ def main(method: str, out: Path, limit: int = LIMIT, seeds: int = SEEDS) -> None
         "method": method,
         "split": "report",
         "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds} --out {out}",
-        "rows": rows_of(method, records),
+        "rows": plan.rows(records),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
         "minutes": round((time.monotonic() - start) / 60, 1),
@@ -54,22 +54,9 @@ def main(method: str, out: Path, limit: int = LIMIT, seeds: int = SEEDS) -> None
 def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
     folder.mkdir(parents=True, exist_ok=True)
-    common, rare, novel = (cases(tier, limit, seeds) for tier in ("common", "rare", "novel"))
-    two = two_thing_cases("rare", limit, seeds)
     with Together(LocalBackend().toolbox()) as together:
         measures = Measures(method, together.toolbox, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
-        groups: dict[str, tuple[list[Case], Callable[[Case], dict[str, Any]]]] = {
-            "run, common": (common, measures.run),
-            "run, rare": (rare, measures.run),
-            "run, novel": (novel, measures.run),
-            "run, two rare": (two, measures.run),
-            "perfect, rare": (rare, measures.perfect),
-            "another, rare": (rare, measures.another),
-            "described, rare": (rare, measures.described),
-            "restored, rare": (rare, measures.restored),
-            "critic": (measures.critic_cases(4 * limit * seeds // 5), measures.verdict),
-            "missing": (measures.missing_cases(4 * limit * seeds // 5), measures.missing),
-        }
+        groups = get_plan(method).groups(measures, limit, seeds)
         return {name: _kept(folder, name, *group, together) for name, group in groups.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from ragdemo.library.store import Library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Toolbox
 from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods.realrag.mining import class_prompt
 from ragdemo.models.interfaces import Drawing
 from ragdemo.pocket.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
 from ragdemo.pocket.oracle import Oracle
@@ -30,12 +31,20 @@ class Measures:
 
     def __init__(self, method: str, toolbox: Toolbox, oracle: Oracle) -> None:
         self._name, self._toolbox, self._oracle = method, toolbox, oracle
+        self._settings: Mapping[str, Any] = {}
         self._method = get_method(method).build(toolbox)
+
+    def of(self, method: str, settings: Mapping[str, Any]) -> Measures:
+        """The same measures of another method, or of this one with other settings."""
+        other = Measures(method, self._toolbox, self._oracle)
+        other._settings = settings
+        return other
 
     def run(self, case: Case) -> dict[str, Any]:
         """A run of the method: draft and result judged by oracle and critic, and what the result took over."""
         record = _record(case)
-        for event in self._method.run(Request(case.prompt, method=self._name, seed=case.seed)):
+        request = Request(case.prompt, method=self._name, seed=case.seed, settings=self._settings)
+        for event in self._method.run(request):
             if isinstance(event, Draft):
                 record["draft"] = judge(self._oracle, case, event.image)
             elif isinstance(event, Verdict) and event.of == "draft":
@@ -49,12 +58,42 @@ class Measures:
         if "references" not in record:  # the critic was content with the draft
             record["result"]["critic says yes"] = record["draft"]["critic says yes"]
             return record | {"references": []}
-        record["result"]["critic says yes"] = float(self._approves(case.prompt, result))
+        record["result"]["critic says yes"] = float(bool(self._approves(case.prompt, result)))
         if case.second is None and references:
             record["copying"] = self._copying(case, result, references[0].image)
             record["scenes apart"] = all(self._row(r.id)["scene"] != case.scene for r in references)
             record["retrieved species"] = float(self._row(references[0].id)["species"] == case.species.name)
         return record
+
+    def plain(self, case: Case) -> dict[str, Any]:
+        """A drawing of the prompt alone, with its oracle features."""
+        return _record(case) | self._judged(case, self._draw(Drawing(case.prompt, case.seed)))
+
+    def truth(self, case: Case) -> dict[str, Any]:
+        """The oracle features of a true picture."""
+        return _record(case) | self._judged(case, _truth(case))
+
+    def retrieved(self, retriever: str) -> Callable[[Case], dict[str, Any]]:
+        """A drawing shown the first image that a retriever finds for the prompt, and whether it shows the species."""
+        searcher = self._toolbox.retriever(retriever)
+
+        def measure(case: Case) -> dict[str, Any]:
+            hit = searcher.search_text(case.prompt, 1, self._toolbox.split)[0]
+            image = self._draw(Drawing(case.prompt, case.seed, (self._toolbox.library.image(hit.id),)))
+            right = float(self._row(hit.id)["species"] == case.species.name)
+            return _record(case) | {"recall@1": right} | self._judged(case, image)
+
+        return measure
+
+    def found(self, retriever: str) -> Callable[[Case], dict[str, Any]]:
+        """Whether a retriever's first image for the paper's class prompt shows the species; nothing is drawn."""
+        searcher = self._toolbox.retriever(retriever)
+
+        def measure(case: Case) -> dict[str, Any]:
+            hit = searcher.search_text(class_prompt(case.species.name), 1, self._toolbox.split)[0]
+            return _record(case) | {"recall@1": float(self._row(hit.id)["species"] == case.species.name)}
+
+        return measure
 
     def perfect(self, case: Case) -> dict[str, Any]:
         """A drawing shown a true picture of the species, in another scene."""
@@ -134,6 +173,10 @@ class Measures:
         *_, image = self._toolbox.generator.draw(drawing)
         assert isinstance(image, Image.Image)
         return image
+
+    def _judged(self, case: Case, image: Image.Image) -> dict[str, Any]:
+        features = self._oracle.features([image])[0]
+        return judge(self._oracle, case, image) | {"features": [round(float(value), 3) for value in features]}
 
     def _approves(self, prompt: str, image: Image.Image) -> bool | None:
         """The critic's verdict; None where nobody can read it."""

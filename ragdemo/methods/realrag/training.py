@@ -23,13 +23,17 @@ VARIANTS = ("normal", "real")
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """How a head is trained; both variants share every value."""
+    """How a head is trained; both variants share every value.
+
+    The paper states about 10 epochs and neither learning rate nor temperature. These were chosen for the *normal* head
+    by its recall on one held-out picture of each species of the pocket library's training split.
+    """
 
     batch: int = 32
-    epochs: int = 10
-    learning_rate: float = 1e-3
+    epochs: int = 30
+    learning_rate: float = 1e-2
     weight_decay: float = 0.01
-    temperature: float = 0.05
+    temperature: float = 0.03
     mask_same_species: bool = True
     seed: int = 0
 

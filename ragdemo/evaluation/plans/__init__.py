@@ -1,0 +1,17 @@
+"""What is measured of each method: the groups of cases, and the rows that their records become."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from ragdemo.types import UserError
+
+PLANS = ("imagerag", "realrag")
+
+
+def get_plan(method: str) -> ModuleType:
+    """A module with `LIMIT`, `SEEDS`, `groups(measures, limit, seeds)` and `rows(records)`."""
+    if method not in PLANS:
+        raise UserError(f"There is no benchmark of {method!r}; choose one of {', '.join(PLANS)}.")
+    return import_module(f"ragdemo.evaluation.plans.{method}")

@@ -1,0 +1,108 @@
+"""RealRAG: no reference, another species, three retrievers, the perfect reference, ImageRAG on the reflective one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ragdemo.evaluation.distances import distance, frechet, kernel
+from ragdemo.evaluation.judging import METRICS
+from ragdemo.evaluation.measures import Measures
+from ragdemo.evaluation.plans.making import Groups, Record, Records, difference, part, row
+from ragdemo.evaluation.prompts import cases
+from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
+
+LIMIT, SEEDS = 60, 17  # 1,020 pictures a row: fewer make a Fréchet distance of 64 features meaningless
+FEW_SEEDS = 5
+RETRIEVERS = ("zero", "normal", "real")
+FOUND = ("recall@1", *METRICS)
+
+
+def groups(measures: Measures, limit: int, seeds: int) -> Groups:
+    """Cases and how each is measured, by group; the rows that compare retrievers on rare prompts have all seeds."""
+    rare = cases("rare", limit, seeds)
+    few = min(seeds, FEW_SEEDS)
+    few_rare, common = cases("rare", limit, few), cases("common", limit, few)
+    on_real = measures.of("imagerag", {"retriever": "real"})
+    return {
+        "truth, rare": (rare, measures.truth),
+        "none, rare": (rare, measures.plain),
+        **{f"{name}, rare": (rare, measures.retrieved(name)) for name in RETRIEVERS},
+        "none, common": (common, measures.plain),
+        **{f"{name}, common": (common, measures.retrieved(name)) for name in RETRIEVERS},
+        "another, rare": (few_rare, measures.another),
+        "perfect, rare": (few_rare, measures.perfect),
+        "imagerag on real, rare": (few_rare, on_real.run),
+        **{
+            f"found by {name}, {tier}": (cases(tier, limit, 1), measures.found(name))
+            for tier in ("common", "rare", "novel")
+            for name in RETRIEVERS
+        },
+    }
+
+
+def rows(records: Records) -> list[dict[str, Any]]:
+    """Every row: `name`, `n`, and per metric mean, low and high."""
+    made = []
+    for tier in ("rare", "common"):
+        made.append(row(f"no reference, {tier}", records[f"none, {tier}"]))
+        made += [row(f"{name}, {tier}", records[f"{name}, {tier}"], FOUND) for name in RETRIEVERS]
+        for after, before in (("real", "zero"), ("real", "normal"), ("normal", "zero")):
+            found, compared = records[f"{after}, {tier}"], records[f"{before}, {tier}"]
+            made.append(difference(f"{after} − {before}, {tier}, paired", found, compared, FOUND))
+        made.append(
+            difference(
+                f"real − no reference, {tier}, paired", records[f"real, {tier}"], records[f"none, {tier}"]
+            )
+        )
+    made.append(row("another species of the kind, rare", records["another, rare"]))
+    made.append(row("perfect reference, rare", records["perfect, rare"]))
+    made.append(row("imagerag on real, rare", part(records["imagerag on real, rare"], "result")))
+    made += _class_prompts(records)
+    made += [_distances(name, records) for name in ("none", *RETRIEVERS)]
+    return [*made, *_kinds(records)]
+
+
+def _class_prompts(records: Records) -> list[dict[str, Any]]:
+    """Recall@1 for "a photo of a [class]", the paper's query."""
+    made = []
+    for tier in ("common", "rare", "novel"):
+        found = {name: records[f"found by {name}, {tier}"] for name in RETRIEVERS}
+        made += [row(f"{name}, class prompt, {tier}", found[name], ("recall@1",)) for name in RETRIEVERS]
+        title = f"real − zero, class prompt, {tier}, paired"
+        made.append(difference(title, found["real"], found["zero"], ("recall@1",)))
+    return made
+
+
+def _distances(name: str, records: Records) -> dict[str, Any]:
+    """How far the drawings are from true pictures of the same prompts."""
+    drawn, true = records[f"{name}, rare"], records["truth, rare"]
+    species = [str(record["species"]) for record in drawn]
+    one, two = _features(drawn), _features(true)
+    title = f"{'no reference' if name == 'none' else name}, rare, to true pictures"
+    return {
+        "name": title,
+        "n": len(drawn),
+        "Fréchet distance": distance(frechet, one, two, species).to_json(),
+        "kernel distance": distance(kernel, one, two, species).to_json(),
+    }
+
+
+def _kinds(records: Records) -> list[dict[str, Any]]:
+    """The retrievers kind by kind."""
+    return [
+        row(f"{name}, rare, {kind}", _of_kind(records[f"{name}, rare"], kind), ("recall@1", "right species"))
+        for kind in KINDS
+        if kind not in NOVEL_KINDS
+        for name in RETRIEVERS
+    ]
+
+
+def _of_kind(found: Sequence[Record], kind: str) -> list[Record]:
+    return [record for record in found if str(record["species"]).endswith(f" {kind}")]
+
+
+def _features(found: Sequence[Record]) -> np.ndarray:
+    return np.array([record["features"] for record in found], dtype=float)

@@ -1,0 +1,144 @@
+"""Is it the reflective term? Recall@1 of Normal and Real over batch size, and over how near the negatives are.
+
+    python -m scripts.plot_realrag [--seeds 3] [--out docs/results/realrag-open-question]
+
+Trains heads on the pocket library's train split and measures them on eval, rare and common species together, with the
+paper's class prompt. Writes JSON and PNG. Bands are 95 % intervals by bootstrap over species.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+
+from ragdemo.evaluation.statistics import bootstrap
+from ragdemo.library.index import open_index
+from ragdemo.library.store import open_library
+from ragdemo.library.vectors import SHIPPED_FOLDER
+from ragdemo.methods.realrag.head import HeadedEncoder
+from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
+from ragdemo.methods.realrag.training import VARIANTS, HeadSettings, train_head
+from ragdemo.models.encoder import load_encoder
+from ragdemo.pocket.train.loop import Context
+from ragdemo.pocket.train.realrag import training_set
+from ragdemo.profiles import ASSETS, get_profile
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+BATCHES = (16, 32, 64, 128, 256)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def main() -> None:
+    """Train, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workdir", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/realrag-open-question"))
+    arguments = parser.parse_args()
+    study = Study(arguments.workdir, arguments.seeds)
+    found = {
+        "command": f"python -m scripts.plot_realrag --seeds {arguments.seeds}",
+        "reflective negatives of the query's kind": study.near_share(),
+        "batch": [study.point(variant, batch=batch) for batch in BATCHES for variant in VARIANTS],
+        "near-species share": [study.point("real", near=share) for share in SHARES],
+    }
+    arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    draw(found, arguments.out.with_suffix(".png"))
+
+
+class Study:
+    """Heads over settings, measured on the eval split."""
+
+    def __init__(self, workdir: Path, seeds: int) -> None:
+        context = Context(workdir, ASSETS / "pocket", torch.device("cpu"))
+        library = open_library("pocket")
+        self._encoder = load_encoder(get_profile("pocket").encoder, "cpu")
+        index = open_index(library, self._encoder, library.folder / SHIPPED_FOLDER)
+        self._data = training_set(context, library, self._encoder, index)
+        self._seeds = seeds
+        rows = {row.id: row.extra for row in library.rows_of("eval")}
+        chosen = [i for i, image_id in enumerate(index.ids) if image_id in rows]
+        extras = [rows[index.ids[i]] for i in chosen]
+        self._vectors, self._shown = index.matrix[chosen], [extra["species"] for extra in extras]
+        self._kind = {extra["species"]: extra["kind"] for extra in extras}
+        tiers = {extra["species"]: extra["tier"] for extra in extras}
+        self._asked = [name for name, tier in tiers.items() if tier in ("common", "rare")]
+        self._queries = self._encoder.embed_texts([class_prompt(name) for name in self._asked])
+
+    def near_share(self) -> float:
+        """How many mined negatives show another species of the query's kind."""
+        return float(self._near().mean())
+
+    def point(
+        self, variant: str, batch: int = HeadSettings.batch, near: float | None = None
+    ) -> dict[str, Any]:
+        """Recall@1 of heads trained at a batch size; `near` keeps that share of near negatives, the rest are random."""
+        hits: list[float] = []
+        for seed in range(self._seeds):
+            settings = HeadSettings(batch=batch, seed=seed)
+            data = self._data if near is None else self._thinned(near, seed)
+            head = train_head(data, variant, settings)
+            moved = HeadedEncoder(self._encoder, head).transform(self._vectors)
+            first = (self._queries @ moved.T).argmax(1)
+            hits += [float(self._shown[i] == name) for i, name in zip(first, self._asked, strict=True)]
+        estimate = bootstrap(hits, self._asked * self._seeds).to_json()
+        print(variant, batch, near, estimate, flush=True)
+        return {"variant": variant, "batch": batch, "near": near, "recall@1": estimate}
+
+    def _near(self) -> np.ndarray:
+        mined = self._data.image_species[self._data.reflective_negatives()]
+        names = self._data.names
+        return np.array(
+            [i != j and self._kind[names[i]] == self._kind[names[j]] for i, j in enumerate(mined)]
+        )
+
+    def _thinned(self, share: float, seed: int) -> TrainingSet:
+        """The data with all but a share of the drawings replaced by pictures of other kinds."""
+        rng = np.random.default_rng(seed)
+        drawn = self._data.drawn.copy()
+        for i in np.flatnonzero(rng.random(len(drawn)) >= share):
+            kinds = np.array([self._kind[self._data.names[j]] for j in self._data.image_species])
+            others = np.flatnonzero(kinds != self._kind[self._data.names[i]])
+            drawn[i] = self._data.images[rng.choice(others)]
+        return dataclasses.replace(self._data, drawn=drawn)
+
+
+def draw(found: dict[str, Any], file: Path) -> None:
+    """Two panels with intervals."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+    for variant, colour in zip(VARIANTS, ("#67645c", "#b93c0a"), strict=True):
+        points = [point for point in found["batch"] if point["variant"] == variant]
+        _band(left, [point["batch"] for point in points], points, colour, variant)
+    left.set_xscale("log", base=2)
+    left.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+    left.set_xlabel("batch")
+    left.set_ylabel("recall@1 on eval")
+    left.legend(frameon=False)
+    points = found["near-species share"]
+    _band(right, [point["near"] for point in points], points, "#b93c0a", "real")
+    right.set_xlabel("share of reflective negatives that were mined")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(file, dpi=130)
+
+
+def _band(axes: Any, x: list[float], points: list[dict[str, Any]], colour: str, label: str) -> None:
+    values = [point["recall@1"] for point in points]
+    axes.plot(x, [value["mean"] for value in values], "o-", color=colour, label=label)
+    axes.fill_between(
+        x, [value["low"] for value in values], [value["high"] for value in values], color=colour, alpha=0.15
+    )
+
+
+if __name__ == "__main__":
+    main()
