@@ -98,6 +98,11 @@ BAD = {
     "bench method": (["bench", "--method", "nope", "--out", "x.json"], "'nope'"),
     "count": (["world", "new-species", "--name", "wug", "--count", "-3", "--out", "x"], "'-3'"),
     "steps": (["train", "--steps", "many"], "'many'"),
+    "generator": (["train", "realrag", "--generator", "nope"], "'nope'"),
+    "another method's setting": (
+        ["run", "a fox", "--method", "realrag", "--set", "mode=draft", "--out", "x"],
+        "'mode'",
+    ),
 }
 
 

@@ -222,3 +222,22 @@ def test_a_recording_is_what_the_shipped_models_draw() -> None:
     assert np.abs(old - new).mean() < 2  # another processor rounds differently
     assert picked(recorded, References).used[0].id == picked(drawn, References).used[0].id
     assert recorded[-1].recipe.library_fingerprint == drawn[-1].recipe.library_fingerprint
+
+
+def test_the_reflective_retriever_finds_more_rare_species_and_loses_no_common_one() -> None:
+    from ragdemo.evaluation.retrieval import library_recall
+    from ragdemo.library.index import VectorIndex, open_index
+    from ragdemo.library.store import open_library
+    from ragdemo.library.vectors import SHIPPED_FOLDER
+    from ragdemo.methods.realrag.head import HeadedEncoder, load_head
+    from ragdemo.models.encoder import load_encoder
+
+    library, encoder = open_library("pocket"), load_encoder(get_profile("pocket").encoder)
+    index = open_index(library, encoder, library.folder / SHIPPED_FOLDER)
+    zero = library_recall(encoder, library, index)
+    for name in ("normal", "real"):
+        headed = HeadedEncoder(encoder, load_head(POCKET / "realrag" / name, encoder.fingerprint))
+        moved = VectorIndex(index.ids, headed.transform(index.matrix))
+        found = library_recall(headed, library, moved)
+        assert found["rare"] >= zero["rare"] + 0.08, name
+        assert found["common"] >= zero["common"] - 0.02, name
