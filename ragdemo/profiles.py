@@ -87,11 +87,13 @@ SDXL = Profile(
             (
                 "model_index.json",
                 "scheduler/*.json",
-                "tokenizer*/*",
-                "*/config.json",
-                "text_encoder*/*.fp16.safetensors",
-                "unet/*.fp16.safetensors",
-                "vae/*.fp16.safetensors",
+                "tokenizer/*",
+                "tokenizer_2/*",
+                *(
+                    f"{part}/{file}"
+                    for part in ("text_encoder", "text_encoder_2", "unet", "vae")
+                    for file in ("config.json", "*.fp16.safetensors")
+                ),
             ),
             6.9,
         ),

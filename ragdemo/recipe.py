@@ -15,13 +15,15 @@ from PIL.PngImagePlugin import PngInfo
 from ragdemo.types import Request, UserError
 
 PNG_KEY = "ragdemo.recipe"
+MOST_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that determined a picture.
 
-    Of a person's own images only the file names travel with a picture: whole paths would tell about their machine.
+    Of a person's own images and library only the names travel with a picture: whole paths would tell about their
+    machine.
     `references` are the library ids used, in order; `versions` maps package to version; `library_fingerprint` is the
     hash of the library's content and of the encoder that embedded it.
     """
@@ -32,8 +34,9 @@ class Recipe:
     versions: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON-ready values; `from_json` is its inverse, but for the folders of own images."""
+        """The recipe as JSON-ready values; `from_json` is its inverse, but for the folders of images and library."""
         data = asdict(self)
+        data["request"]["library"] = Path(self.request.library).name
         data["request"]["own_images"] = tuple(Path(path).name for path in self.request.own_images)
         return data
 
@@ -63,14 +66,20 @@ def save_png(image: Image.Image, recipe: Recipe, path: Path) -> None:
 
 def read_png(path: Path) -> Recipe:
     """The recipe in a PNG; raises `UserError` where the file is no PNG or carries none."""
+    damaged = f"{path.name} is not a readable picture of this demo; choose another file."
     try:
         with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UserError(damaged)
             image.load()
             text = image.info.get(PNG_KEY)
         if text is None:
-            raise UserError(f"{path} carries no recipe; choose a PNG that this demo has saved.")
+            raise UserError(f"{path.name} carries no recipe; choose a PNG that this demo has saved.")
         return Recipe.from_json(json.loads(text))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path} is not a readable picture of this demo ({error}); choose another file."
-        ) from error
+    except UserError:
+        raise
+    # whatever a stranger's file may hold: no picture, a huge one, other JSON, values of other types
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SyntaxError) as error:
+        raise UserError(damaged) from error
+    except Image.DecompressionBombError as error:
+        raise UserError(damaged) from error

@@ -48,8 +48,14 @@ class Request:
         unknown = set(data) - set(cls.__dataclass_fields__)
         if unknown:
             raise UserError(f"The request has unknown fields {sorted(unknown)}; remove them.")
-        lists = {key: tuple(data[key]) for key in ("rejected", "pinned", "own_images") if key in data}
-        return cls(**{**data, **lists})
+        lists = {
+            key: tuple(map(str, data[key])) for key in ("rejected", "pinned", "own_images") if key in data
+        }
+        request = cls(**{**data, **lists})
+        texts = (request.method, request.profile, request.library)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(request.settings, Mapping):
+            raise UserError("The request has fields of other types than its names ask for; write it anew.")
+        return request
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,9 @@ class Check:
 
 
 def check_prompt(prompt: str, what: str = "prompt") -> None:
-    """Raise `UserError` where a typed text, a `what`, is empty, too long, or holds a control character."""
+    """Raise `UserError` where a typed text, a `what`, is none, empty, too long, or holds a control character."""
+    if not isinstance(prompt, str):
+        raise UserError(f"The {what} {prompt!r} is no text; type what the picture should show.")
     if not prompt.strip():
         raise UserError(f"The {what} is empty; type what the picture should show.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:

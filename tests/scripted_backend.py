@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -63,7 +63,7 @@ class ScriptedBackend:
         finally:
             self.running -= 1
 
-    def draw(self, prompt: str, seed: int) -> Iterator[events.Event]:
+    def draw(self, prompt: str, seed: int, settings: Mapping[str, Any]) -> Iterator[events.Event]:
         """A neighbour of what the prompt names."""
         yield from self._steps("draft", STEPS)
         yield events.Draft(_scene(_neighbour(_named(prompt)), Request(prompt, seed=seed)), 1.2)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ragdemo.recipe import Recipe, read_png, save_png
+from ragdemo.recipe import PNG_KEY, Recipe, read_png, save_png
 from ragdemo.types import MAX_SEED, Request, UserError
 
 RECIPE = Recipe(
@@ -42,6 +43,41 @@ def test_a_cut_off_picture_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="not a readable picture"):
         read_png(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"request": 5, "references": [], "library_fingerprint": "", "versions": {}}',
+        '{"request": {"prompt": 5}, "references": [], "library_fingerprint": "", "versions": {}}',
+        '{"request": {"prompt": "a", "settings": null}, "references": [], "library_fingerprint": "", "versions": {}}',
+        '{"request": {"prompt": "a", "method": []}, "references": [], "library_fingerprint": "", "versions": {}}',
+        '{"request": {"prompt": "a", "own_images": 7}, "references": [], "library_fingerprint": "", "versions": {}}',
+        '{"request": {"prompt": "a"}, "references": [], "library_fingerprint": "", "versions": "abc"}',
+        "[" * 100_000,
+    ],
+)
+def test_a_strangers_recipe_is_a_sentence(text: str, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_itxt(PNG_KEY, text)
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png", pnginfo=info)
+    with pytest.raises(UserError):
+        read_png(tmp_path / "x.png")
+
+
+def test_a_huge_picture_is_a_sentence(tmp_path: Path) -> None:
+    Image.new("1", (9000, 9000)).save(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x\.png is not a readable picture"):
+        read_png(tmp_path / "x.png")
+
+
+def test_folders_stay_on_the_machine(tmp_path: Path) -> None:
+    request = Request("a fox", library="/home/me/private", own_images=("/home/me/d.png",))
+    save_png(Image.new("RGB", (4, 4)), Recipe(request, (), "f", {}), tmp_path / "x.png")
+    assert b"/home/me" not in (tmp_path / "x.png").read_bytes()
+    assert read_png(tmp_path / "x.png").request.own_images == ("d.png",)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ragdemo import events
-from ragdemo.methods.imagerag.settings import Settings
+from ragdemo.methods import METHODS
 from ragdemo.recipe import Recipe, read_png
 from ragdemo.types import Check, Reference, Request
 from ragdemo.ui import chapters, prompt_help
@@ -177,7 +178,7 @@ def test_saved_results_carry_their_recipe_under_a_harmless_name() -> None:
     recipe = replace(RECIPE, request=Request("../../etc/<b>Quixel</b> 蝶", seed=3))
     path = folder.save(IMAGE, recipe)
     assert path.endswith("/etc-b-quixel-b-3.png")
-    assert read_png(path) == recipe
+    assert read_png(Path(path)) == recipe
     assert folder.save(IMAGE, recipe) == path
 
 
@@ -187,15 +188,18 @@ def test_settings_hold_only_what_differs_from_the_defaults() -> None:
     assert panel.settings("imagerag", defaults) == {}
     asked = {"mode": "rephrase", "references_per_concept": 3, "reference_scale": 0.5, "hybrid": False}
     assert panel.settings("imagerag", panel.values("imagerag", asked)) == asked
-    assert isinstance(
-        panel.settings("imagerag", [*defaults[:1], 2.0, *defaults[2:]])["references_per_concept"], int
-    )
+    typed = [
+        2.0 if control.setting == "references_per_concept" else value
+        for value, control in zip(defaults, CONTROLS["imagerag"], strict=True)
+    ]
+    assert isinstance(panel.settings("imagerag", typed)["references_per_concept"], int)
 
 
-def test_every_setting_that_the_page_offers_is_one_of_the_method() -> None:
-    for control in CONTROLS["imagerag"]:
+@pytest.mark.parametrize("method", METHODS)
+def test_every_setting_that_the_page_offers_is_one_of_the_method(method: str) -> None:
+    for control in CONTROLS[method]:
         low = control.choices[-1][0] if isinstance(control, Choice) else control.low
-        Settings.parse({control.setting: control.read(low)})
+        METHODS[method].load().check(Request("a fox", settings={control.setting: control.read(low)}))
 
 
 def done(*happened: events.Event, request: Request = REQUEST) -> Story:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from PIL import Image
 
@@ -61,8 +61,11 @@ class Backend(Protocol):
         """
         ...
 
-    def draw(self, prompt: str, seed: int) -> Iterator[Event]:
-        """The generator alone, without any method: progress, then one `Draft`; waits and closes as `run` does."""
+    def draw(self, prompt: str, seed: int, settings: Mapping[str, Any]) -> Iterator[Event]:
+        """The generator alone, without any method: progress, then one `Draft`; waits and closes as `run` does.
+
+        `settings` may hold `steps` and `guidance_scale`.
+        """
         ...
 
     def alike(self, image_id: str, seed: int) -> str:

@@ -8,12 +8,12 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -98,7 +98,7 @@ class LocalBackend:
         method = get_method(request.method).build(self.toolbox())
         yield from self._alone(lambda: method.run(request, replay))
 
-    def draw(self, prompt: str, seed: int) -> Iterator[Event]:
+    def draw(self, prompt: str, seed: int, settings: Mapping[str, Any]) -> Iterator[Event]:
         """See `Backend.draw`."""
         check_prompt(prompt)
         check_seed(seed)
@@ -106,7 +106,8 @@ class LocalBackend:
 
         def events() -> Iterator[Event]:
             start = time.perf_counter()
-            for item in generator.draw(Drawing(prompt, seed)):
+            steps, guidance_scale = settings.get("steps"), settings.get("guidance_scale")
+            for item in generator.draw(Drawing(prompt, seed, (), steps, guidance_scale)):
                 if isinstance(item, Step):
                     yield Progress("draft", item.index, item.total)
                 else:
@@ -201,12 +202,11 @@ class LocalBackend:
     def _load_toolbox(self, searcher: Future[Searcher]) -> Toolbox:
         # the loader has one thread: the searcher is done, or failed, before this starts
         found = searcher.result()
-        from ragdemo.methods.realrag.retrievers import ZERO, load_retrievers
+        from ragdemo.methods.realrag.retrievers import load_retrievers
         from ragdemo.models.critic import load_critic
         from ragdemo.models.diffusion import load_generator
 
         library = self._library()
-        retrievers = load_retrievers(found, ASSETS / self._profile.name / HEADS)
         return Toolbox(
             generator=load_generator(self._profile, self._device),
             critic=load_critic(self._profile.critic, self._device),
@@ -214,7 +214,7 @@ class LocalBackend:
             library=library,
             library_fingerprint=found.fingerprint,
             profile=self._profile,
-            retrievers={name: retrievers[name] for name in retrievers if name != ZERO},
+            retrievers=load_retrievers(found, ASSETS / self._profile.name / HEADS),
             versions=versions() | {"profile": self._profile.name},
             split=REFERENCE_SPLIT if REFERENCE_SPLIT in library.splits else None,
         )

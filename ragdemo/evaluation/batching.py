@@ -17,6 +17,7 @@ from PIL import Image
 
 from ragdemo.methods.base import Toolbox
 from ragdemo.models.interfaces import Drawing, ImageGenerator, Step
+from ragdemo.types import UserError
 
 BATCH = 8
 GATHER_SECONDS = 0.02
@@ -38,7 +39,9 @@ class Together:
             critic=_Forwarding(toolbox.critic, self._submit),
             searcher=_Forwarding(toolbox.searcher, self._submit),
             retrievers={
-                name: _Forwarding(searcher, self._submit) for name, searcher in toolbox.retrievers.items()
+                name: _Forwarding(searcher, self._submit)
+                for name, searcher in toolbox.retrievers.items()
+                if not isinstance(searcher, UserError)
             },
         )
 

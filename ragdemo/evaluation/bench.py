@@ -26,6 +26,7 @@ from ragdemo.evaluation.plans.making import Records
 from ragdemo.evaluation.report import write_table
 from ragdemo.pocket.oracle import load_oracle
 from ragdemo.profiles import ASSETS
+from ragdemo.types import UserError
 
 
 def main(method: str, out: Path, limit: int | None = None, seeds: int | None = None) -> None:
@@ -33,6 +34,8 @@ def main(method: str, out: Path, limit: int | None = None, seeds: int | None = N
     start = time.monotonic()
     plan = get_plan(method)
     limit, seeds = limit or plan.LIMIT, seeds or plan.SEEDS
+    if out.suffix != ".json":
+        raise UserError(f"The report {out} is no JSON file; choose a name that ends in .json.")
     folder = out.with_suffix(".rows")
     records = measure(method, folder, limit, seeds)
     packages = ("torch", "diffusers", "transformers", "open_clip_torch", "faiss-cpu")
@@ -53,11 +56,24 @@ def main(method: str, out: Path, limit: int | None = None, seeds: int | None = N
 
 def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with Together(LocalBackend().toolbox()) as together:
+    toolbox = LocalBackend().toolbox()
+    _same_run(
+        folder, {"method": method, "limit": limit, "seeds": seeds, "generator": toolbox.generator.fingerprint}
+    )
+    with Together(toolbox) as together:
         measures = Measures(method, together.toolbox, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
         groups = get_plan(method).groups(measures, limit, seeds)
         return {name: _kept(folder, name, *group, together) for name, group in groups.items()}
+
+
+def _same_run(folder: Path, mark: dict[str, Any]) -> None:
+    """Empty a folder whose records belong to another run: other prompts, or another generator."""
+    file = folder / "run.json"
+    if folder.exists() and (not file.exists() or json.loads(file.read_text(encoding="utf-8")) != mark):
+        print("the kept records are of another run and are measured anew", file=sys.stderr)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(mark) + "\n", encoding="utf-8")
 
 
 def _kept(

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ragdemo.evaluation.judging import distances, judge
-from ragdemo.evaluation.prompts import Case
+from ragdemo.evaluation.prompts import Case, split_of
 from ragdemo.events import Draft, References, Result, Verdict
 from ragdemo.library.store import Library
 from ragdemo.methods import get_method
@@ -21,8 +21,10 @@ from ragdemo.pocket.critic_cases import CriticCase, missing_cases, unheard_cases
 from ragdemo.pocket.oracle import Oracle
 from ragdemo.pocket.render import SIZE
 from ragdemo.pocket.sampling import compose
+from ragdemo.pocket.species import Species
 from ragdemo.types import Request
 
+CRITIC_STREAM = "bench/critic"
 GREY = Image.new("RGB", (SIZE, SIZE), (128, 128, 128))
 
 
@@ -118,11 +120,12 @@ class Measures:
 
     def critic_cases(self, count: int) -> list[CriticCase]:
         """A quarter each of common and rare, match and mismatch."""
-        return list(verdict_cases(count))
+        return list(verdict_cases(count, CRITIC_STREAM, _is_reported))
 
     def missing_cases(self, count: int) -> list[CriticCase]:
         """A third each: the thing is wrong, the scene, or the second thing is not there; then unheard names."""
-        return [*missing_cases(count), *unheard_cases(count // 4)]
+        missing = missing_cases(count, CRITIC_STREAM, _is_reported)
+        return [*missing, *unheard_cases(count // 4, CRITIC_STREAM)]
 
     def verdict(self, case: CriticCase) -> dict[str, Any]:
         """Whether the critic's verdict is right, and whether it would be on a grey picture."""
@@ -188,6 +191,10 @@ class Measures:
     def _row(self, image_id: str) -> Mapping[str, Any]:
         library: Library = self._toolbox.library  # type: ignore[assignment]
         return library.row(image_id).extra
+
+
+def _is_reported(species: Species) -> bool:
+    return split_of(species) == "report"
 
 
 def _record(case: Case) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def write_table(report: Mapping[str, Any], file: Path) -> None:
             cells = " | ".join(_figure(metric, row[metric]) for metric in metrics)
             lines.append(f"| {row['name']} | {row['n']} | {cells} |")
     lines += ["", "Per cent, distances apart; 95 % intervals by bootstrap over species (1,000 resamples)."]
+    if any("Fréchet distance" in row for row in rows):
+        lines.append("Fréchet and kernel distance: basic bootstrap over species, 200 resamples.")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

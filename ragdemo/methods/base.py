@@ -80,7 +80,8 @@ class ReferenceLibrary(Protocol):
 class Toolbox:
     """What the backend hands to a method.
 
-    `searcher` searches with the frozen encoder, `retrievers` are trained ones of the same library ("normal", "real").
+    `searcher` searches with the frozen encoder, `retrievers` are trained ones of the same library ("normal", "real"),
+    or why one of them cannot be had.
     `split` is the part of the library that is searched (None = all of it); `library_fingerprint` covers the library's
     content and the encoder that embedded it; `versions` maps package to version.
     """
@@ -93,7 +94,7 @@ class Toolbox:
     profile: Profile
     versions: Mapping[str, str]
     split: str | None = None
-    retrievers: Mapping[str, Searcher] = field(default_factory=dict)
+    retrievers: Mapping[str, Searcher | UserError] = field(default_factory=dict)
 
     def retriever(self, name: str) -> Searcher:
         """The searcher of a retriever's name; raises `UserError` where the profile has none of it."""
@@ -104,7 +105,10 @@ class Toolbox:
                 f"The profile {self.profile.name!r} has no retriever {name!r}; train it with "
                 f"`python -m ragdemo train realrag --profile {self.profile.name}`, or choose zero."
             )
-        return self.retrievers[name]
+        found = self.retrievers[name]
+        if isinstance(found, UserError):
+            raise found
+        return found
 
 
 class Method(Protocol):

@@ -15,6 +15,9 @@ from ragdemo.types import Reference, Request, UserError
 
 OTHERS_PER_CONCEPT = 4
 OWN_PREFIX = "own:"
+MOST_OWN_IMAGES = 8
+MOST_PIXELS = 50_000_000
+LONGEST_EDGE = 1024
 
 
 @dataclass(frozen=True)
@@ -103,18 +106,30 @@ class Evidence:
 
 
 def check_own_images(paths: Sequence[str]) -> None:
-    """Raise `UserError` where one of a person's images cannot be read."""
+    """Raise `UserError` where there are too many of a person's images, or one cannot be read."""
+    if len(paths) > MOST_OWN_IMAGES:
+        raise UserError(f"You gave {len(paths)} images of your own; choose {MOST_OWN_IMAGES} or fewer.")
     for path in paths:
         read_own_image(path)
 
 
 def read_own_image(path: str) -> Image.Image:
-    """A person's image, upright and RGB; raises `UserError` where the file is missing or no picture."""
+    """A person's image, upright, RGB, at most `LONGEST_EDGE` long; raises `UserError` where it cannot be used."""
+    name = Path(path).name  # the folder is the server's matter
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            if image.width * image.height > MOST_PIXELS:
+                raise UserError(
+                    f"Your image {name} has {image.width}×{image.height} pixels; make it smaller."
+                )
+            image.draft("RGB", (LONGEST_EDGE, LONGEST_EDGE))  # a JPEG is decoded at a fraction of its size
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except UserError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"Your image {path} cannot be read; choose a PNG, JPEG or WebP file.") from error
+        raise UserError(f"Your image {name} cannot be read; choose a PNG, JPEG or WebP file.") from error
+    upright.thumbnail((LONGEST_EDGE, LONGEST_EDGE))
+    return upright
 
 
 def _own_reference(path: str, concept: str) -> Reference:

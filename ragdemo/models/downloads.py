@@ -47,7 +47,10 @@ def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None
 def _is_here(download: Download) -> bool:
     """Whether the snapshot in the cache has a file for each pattern, and every shard that an index names."""
     try:
-        snapshot = Path(snapshot_download(download.repository, local_files_only=True))
+        patterns = list(download.patterns)
+        snapshot = Path(
+            snapshot_download(download.repository, allow_patterns=patterns, local_files_only=True)
+        )
     except LocalEntryNotFoundError:
         return False
     files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]

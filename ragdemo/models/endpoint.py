@@ -42,11 +42,21 @@ class EndpointCritic:
         }
         try:
             reply = self._client.post(self._url, json=body).raise_for_status().json()
-            return str(reply["choices"][0]["message"]["content"]).strip()
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            return (reply["choices"][0]["message"]["content"] or "").strip()
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            # a visitor may read this: neither address nor the error's own words, which may hold the key
+            status = f" {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else ""
             raise UserError(
-                f"The critic {self._model!r} at {self._url} did not answer ({type(error).__name__}: {error}); "
-                "check OPENAI_BASE_URL, OPENAI_API_KEY and that the server runs."
+                f"The critic {self._model!r} did not answer ({type(error).__name__}{status}); check OPENAI_BASE_URL, "
+                "OPENAI_API_KEY and that the server runs."
             ) from error
 
 
@@ -57,7 +67,7 @@ def load_endpoint(name: str) -> EndpointCritic:
         raise UserError(
             f"The critic {name!r} needs an endpoint; set OPENAI_BASE_URL, such as http://localhost:8000/v1."
         )
-    return EndpointCritic(name.removeprefix(PREFIX), base_url, os.environ.get("OPENAI_API_KEY"))
+    return EndpointCritic(name.removeprefix(PREFIX), base_url, os.environ.get("OPENAI_API_KEY", "").strip())
 
 
 def _image_part(image: Image.Image) -> dict[str, object]:

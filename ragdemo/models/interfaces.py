@@ -38,6 +38,11 @@ class Drawing:
 class ImageGenerator(Protocol):
     """A text-to-image model that can also be shown reference images."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        ...
+
     def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
         """Yield a `Step` after each denoising step and the image last; closing the iterator stops the model.
 

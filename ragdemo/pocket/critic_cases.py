@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -17,6 +17,13 @@ from ragdemo.pocket.scenes import SCENES
 from ragdemo.pocket.species import Species, by_name, nameless, of_tier
 
 STREAM = "validate/critic"
+
+Wanted = Callable[[Species], bool]
+
+
+def every(_: Species) -> bool:
+    """Any species."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -34,37 +41,36 @@ class CriticCase:
     worn: bool
 
 
-def verdict_cases(count: int) -> Iterator[CriticCase]:
-    """A quarter each of common and rare, match and mismatch."""
+def verdict_cases(count: int, stream: str = STREAM, wanted: Wanted = every) -> Iterator[CriticCase]:
+    """A quarter each of common and rare, match and mismatch, over the `wanted` species."""
     for index in range(count):
         tier, matches = ("common", "rare")[index % 2], index // 2 % 2 == 0
-        rng = Random(f"{STREAM}/verdict/{index}")
-        species = rng.choice(of_tier(tier))
+        rng = Random(f"{stream}/verdict/{index}")
+        species = rng.choice([s for s in of_tier(tier) if wanted(s)])
         maker = _match if matches else (_nameless, _near_species, _wrong_scene)[index // 4 % 3]
-        yield _case(
-            f"{tier} {'match' if matches else 'mismatch'}", species, index, *maker(species, index, rng)
-        )
+        made = maker(species, stream, index, rng)
+        yield _case(f"{tier} {'match' if matches else 'mismatch'}", species, index, *made)
 
 
-def missing_cases(count: int) -> Iterator[CriticCase]:
-    """A third each: the thing is wrong, the scene, or the second thing is not there."""
+def missing_cases(count: int, stream: str = STREAM, wanted: Wanted = every) -> Iterator[CriticCase]:
+    """A third each: the thing is wrong, the scene, or the second thing is not there; over the `wanted` species."""
     for index in range(count):
-        rng = Random(f"{STREAM}/missing/{index}")
-        species = rng.choice(of_tier(("common", "rare")[index % 2]))
+        rng = Random(f"{stream}/missing/{index}")
+        species = rng.choice([s for s in of_tier(("common", "rare")[index % 2]) if wanted(s)])
         cells = {
-            "thing": (_nameless, _near_species)[index % 2],
+            "thing": (_nameless, _near_species)[index // 6 % 2],
             "scene": _wrong_scene,
             "second thing": _second,
         }
         cell = tuple(cells)[index // 2 % 3]
-        yield _case(cell, species, index, *cells[cell](species, index, rng))
+        yield _case(cell, species, index, *cells[cell](species, stream, index, rng))
 
 
-def unheard_cases(count: int) -> Iterator[CriticCase]:
+def unheard_cases(count: int, stream: str = STREAM) -> Iterator[CriticCase]:
     """A nameless thing, and a prompt with a name that nobody has heard: a person's own."""
     taken = {name.split()[0] for name in by_name()}
     for index in range(count):
-        rng = Random(f"{STREAM}/unheard/{index}")
+        rng = Random(f"{stream}/unheard/{index}")
         name = next(name for name in iter(lambda rng=rng: invented_name(rng), None) if name not in taken)
         kind, scene = rng.choice(list(KINDS)), rng.choice(SCENES)
         picture = compose([nameless(kind, rng)], scene, rng)
@@ -90,33 +96,33 @@ def _case(
     return CriticCase(cell, species.name, image, prompt, missing, worn=index // 12 % 2 == 1)
 
 
-def _match(species: Species, index: int, rng: Random) -> _Made:
-    sample = species_sample(species, STREAM, index)
+def _match(species: Species, stream: str, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, stream, index)
     return sample.image(), prompt_for(species.name, sample.picture.scene), ()
 
 
-def _nameless(species: Species, index: int, rng: Random) -> _Made:
+def _nameless(species: Species, stream: str, index: int, rng: Random) -> _Made:
     """What a generator draws for a name that it never heard; not for common names, which a chance look may meet."""
     if species.tier == "common":
-        return _near_species(species, index, rng)
+        return _near_species(species, stream, index, rng)
     scene = rng.choice(SCENES)
     picture = compose([nameless(species.look.kind, rng)], scene, rng)
     return picture.render(SIZE), prompt_for(species.name, scene), (species.name,)
 
 
-def _near_species(species: Species, index: int, rng: Random) -> _Made:
-    sample = species_sample(rng.choice(nearest_kin(species)), STREAM, index)
+def _near_species(species: Species, stream: str, index: int, rng: Random) -> _Made:
+    sample = species_sample(rng.choice(nearest_kin(species)), stream, index)
     return sample.image(), prompt_for(species.name, sample.picture.scene), (species.name,)
 
 
-def _wrong_scene(species: Species, index: int, rng: Random) -> _Made:
-    sample = species_sample(species, STREAM, index)
+def _wrong_scene(species: Species, stream: str, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, stream, index)
     other = rng.choice([scene for scene in SCENES if scene != sample.picture.scene])
     return sample.image(), prompt_for(species.name, other), (other,)
 
 
-def _second(species: Species, index: int, rng: Random) -> _Made:
-    sample = species_sample(species, STREAM, index)
+def _second(species: Species, stream: str, index: int, rng: Random) -> _Made:
+    sample = species_sample(species, stream, index)
     kind = rng.choice([kind for kind in KINDS if kind != species.look.kind])
     second = rng.choice(
         [s for tier in ("common", "rare", "novel") for s in of_tier(tier) if s.look.kind == kind]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragdemo.events import Event, References
-from ragdemo.types import Request
+from ragdemo.events import Draft, Event, References, Rephrased, Result
+from ragdemo.types import MAX_SEED, Request
 from ragdemo.ui.story import Story
 
 if TYPE_CHECKING:
@@ -48,15 +49,33 @@ def controls_of(story: Story, backend: Backend) -> Iterator[tuple[str, str, Iter
     before = _until_references(story.events)
     found_there = [reference.id for reference in found.used if reference.id not in _own(request)]
     others = [backend.alike(image_id, request.seed) for image_id in found_there]
-    plain = replace(request, pinned=(), own_images=())
+    plain = replace(request, pinned=(), rejected=(), own_images=())
     if others:
-        swapped = replace(plain, pinned=tuple(dict.fromkeys(others)))
+        # one round with exactly these, whatever the run's own mode was
+        changing = ("mode", "max_rounds", "similarity_threshold")
+        kept = {key: value for key, value in request.settings.items() if key not in changing}
+        swapped = replace(plain, pinned=tuple(dict.fromkeys(others)), settings=kept)
         yield "Another reference", "of the same kind, drawn by chance", backend.run(swapped, before)
     drawing = {key: request.settings[key] for key in ("steps", "guidance_scale") if key in request.settings}
-    rewritten = replace(plain, method="imagerag", settings={**drawing, "mode": "rephrase"}, rejected=())
-    yield "In words alone", "the critic's rewriting, no picture", backend.run(rewritten, before[:2])
+    rewritten = replace(plain, method="imagerag", settings={**drawing, "mode": "rephrase"})
+    yield (
+        "In words alone",
+        "the critic's rewriting, no picture",
+        _rewritten(backend.run(rewritten, before[:2])),
+    )
     for seed in range(request.seed + 1, request.seed + 1 + OTHER_SEEDS):
-        yield f"Seed {seed}", "the generator alone", backend.draw(request.prompt, seed)
+        turned = seed % (MAX_SEED + 1)
+        yield f"Seed {turned}", "the generator alone", backend.draw(request.prompt, turned, drawing)
+
+
+def _rewritten(events: Iterator[Event]) -> Iterator[Event]:
+    """A run's events, its pictures only once something was rewritten: a draft that stays as it is answers nothing."""
+    told = False
+    with closing(events):
+        for event in events:
+            told = told or isinstance(event, Rephrased)
+            if told or not isinstance(event, Draft | Result):
+                yield event
 
 
 def _own(request: Request) -> frozenset[str]:

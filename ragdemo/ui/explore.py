@@ -38,6 +38,10 @@ _IN_LINE = f"""(prompt, method, seed) => {{
   if (prompt.length <= 500) history.replaceState(null, "", "?" + asked);
   return {_WAIT};
 }}"""
+_COPY_LINK = """(prompt, method, seed) => {
+  const asked = new URLSearchParams({prompt, method, seed});
+  navigator.clipboard.writeText(location.origin + location.pathname + "?" + asked);
+}"""
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
 
@@ -100,14 +104,15 @@ class Explore:
         }
         first = [ask.announcement, ask.stop]
         ask.run.click(None, self.link_outputs, first, js=_IN_LINE, api_visibility="private")
-        running = ask.run.click(self._run, ask.request, **engine)
+        running = ask.run.click(self._run, [self._story, *ask.request], **engine)
         choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
         told.check_button.click(None, None, first, js=f"() => {_WAIT}", api_visibility="private")
         checking = told.check_button.click(self._check, [self._story], **engine)
         adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
+        told.link.click(None, self.link_outputs, js=_COPY_LINK, api_visibility="private")
         fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
         opened = ask.saved.upload(self._open, [ask.saved, ask.own], [*fields, self._opened, *first], **QUIET)
-        redrawing = opened.then(self._redraw, [self._opened], **engine)
+        redrawing = opened.success(self._redraw, [self._story, self._opened], **engine)
         for prompt, chip in ask.chips:
             show = self._example(prompt)
             chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
@@ -118,7 +123,7 @@ class Explore:
     # What the buttons do
 
     def _run(
-        self, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
+        self, before: Story, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
     ) -> Iterator[Updates]:
         """One run, told as it happens; a bad request is a sentence and leaves the last story where it is."""
         try:
@@ -127,7 +132,7 @@ class Explore:
         except UserError as error:
             yield self._say(str(error))
             return
-        yield from self._tell(begin(request))
+        yield from self._tell(begin(request), before)
 
     def _choose(self, story: Story, choice: gr.EventData) -> Iterator[Updates]:
         """Another choice of references: the story goes on from there, what came before is not asked again."""
@@ -137,14 +142,17 @@ class Explore:
         elif choice.act in ("pin", "unpin"):
             yield self._retell(replace(story, request=request))
         else:
-            yield from self._tell(regenerate(story, request))
+            yield from self._tell(regenerate(story, request), story)
 
     def _add_own(self, story: Story, own: list[str]) -> Iterator[Updates]:
         """Pictures of one's own join the references of the last run; without one they wait for the next."""
         if not story.can_change_references or story.request is None:
             yield {self._story: story}
             return
-        yield from self._tell(regenerate(story, replace(story.request, own_images=tuple(own))))
+        request = replace(story.request, own_images=tuple(own))
+        # where every drawing is shown the pictures, the draft must be drawn again too
+        again = begin(request) if story.mode == "personalization" else regenerate(story, request)
+        yield from self._tell(again, story)
 
     def _open(self, file: str, own: list[str] | None) -> Updates:
         """What a saved picture was asked with, in the fields of the page; `_redraw` follows."""
@@ -163,12 +171,11 @@ class Explore:
         fields: Updates = {ask.prompt: request.prompt, ask.method: request.method, ask.seed: request.seed}
         return fields | dict(zip(ask.panel.components, values, strict=True)) | {self._opened: request}
 
-    def _redraw(self, request: Request | None) -> Iterator[Updates]:
+    def _redraw(self, story: Story, request: Request | None) -> Iterator[Updates]:
         """The run that a saved picture came from, where one was opened."""
-        if request is None:
-            yield {self._opened: None}
-        else:
-            yield from self._tell(begin(request))
+        yield {self._opened: None}
+        if request is not None:
+            yield from self._tell(begin(request), story)
 
     def _check(self, story: Story) -> Iterator[Updates]:
         """The controls of "is it the retrieval?", each shown as it is drawn."""
@@ -215,10 +222,14 @@ class Explore:
 
     # Telling
 
-    def _tell(self, story: Story) -> Iterator[Updates]:
-        """The story after each event; closing this generator closes the backend's."""
+    def _tell(self, story: Story, before: Story | None = None) -> Iterator[Updates]:
+        """The story after each event; closing this generator closes the backend's.
+
+        Where the request is refused before anything is told, the story `before` it stays.
+        """
         assert story.request is not None
-        replay = story.events
+        first, replay = story, story.events
+        refused = False
         if self._backend.status().state == "loading":
             story = replace(story, message=_LOADING)
         yield self._retell(story)
@@ -232,18 +243,24 @@ class Explore:
                     yield self._next(story, event)
             story = finish(story)
         except self._told_errors as error:
+            refused = isinstance(error, UserError) and before is not None and story.events == first.events
+            if refused:
+                yield self._retell(before) | self._say(str(error))
+                return
             story = fail(story, str(error))
         except GeneratorExit:
             story = stop(story)
             raise
         finally:
             # Still running means an error that nobody foresaw: it is shown here, then raised for Gradio to log.
-            if story.phase is Phase.RUNNING:
+            if story.phase is Phase.RUNNING and not refused:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
 
     def _checked(self, story: Story, event: Event) -> Story:
-        """The story with what the new picture shows."""
+        """The story with what the new picture shows, once the models are there that tell it."""
+        if self._backend.status().state != "ready":
+            return story
         if isinstance(event, Draft | Result) and story.request is not None:
             checks = self._checklist(story.request.prompt, event.image)
             return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})

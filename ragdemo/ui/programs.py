@@ -36,11 +36,14 @@ def build_programs(backend: Backend, told_errors: tuple[type[Exception], ...]) -
             settings: the method's settings as a JSON object, such as {"max_rounds": 3}
 
         Returns:
-            one event: `event` is its kind (Progress, Draft, Verdict, MissingConcepts, RetrievalCaptions, References,
-            Rephrased, Result); pictures are PNG data URLs, the result's with its recipe
+            one event: `event` is its kind (Progress, Draft, Verdict, MissingConcepts, RetrievalCaptions, Rephrased,
+            ReflectiveNegative, Rankings, References, Result); pictures of drafts, used references and results are PNG
+            data URLs, the result's with its recipe
         """
         with _sentences(told_errors):
-            request = Request(prompt, method, seed, settings=_settings(settings))
+            request = Request.from_json(
+                {"prompt": prompt, "method": method, "seed": seed, "settings": _settings(settings)}
+            )
             with closing(backend.run(request)) as events:
                 for event in events:
                     yield _told(event)
@@ -57,7 +60,7 @@ def build_programs(backend: Backend, told_errors: tuple[type[Exception], ...]) -
         """
         with _sentences(told_errors):
             check_prompt(query, "query")
-            if not 1 <= k <= MOST_FOUND:
+            if not isinstance(k, int) or not 1 <= k <= MOST_FOUND:
                 raise UserError(
                     f"The value {k} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
                 )

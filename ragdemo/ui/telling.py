@@ -20,7 +20,6 @@ _CARD_CLICKS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) trigger("click", {act: button.dataset.act, id: button.dataset.id});
 });"""
-_COPY_LINK = "() => { navigator.clipboard.writeText(location.href); }"
 _RENDERERS: dict[Chapter, Callable[[Story], str]] = {
     "draft": chapters.draft,
     "missing": chapters.missing,
@@ -39,6 +38,7 @@ class Telling:
     pair: gr.HTML
     keep: gr.Row
     download: gr.DownloadButton
+    link: gr.Button
     check: gr.Row
     check_button: gr.Button
     controls: gr.HTML
@@ -116,10 +116,11 @@ def build_telling() -> Telling:
             "Download with recipe", elem_id="download", size="sm", variant="secondary", scale=0, min_width=180
         )
         link = gr.Button("Copy link", elem_id="copy-link", size="sm", scale=0, min_width=110)
-    link.click(None, js=_COPY_LINK, api_visibility="private")
     with gr.Row(visible=False, elem_id="check") as check:
         html(chapters.CHECK_TITLE, elem_id="check-title", min_width=200)
         button = gr.Button("Check it", elem_id="check-button", size="sm", scale=0, min_width=110)
     controls = html(elem_id="controls")
     told = dict(zip(CHAPTERS, (first, second, third, fourth), strict=True))
-    return Telling(told, comparison, slider, pair, keep, download, check, button, controls, PictureFolder())
+    return Telling(
+        told, comparison, slider, pair, keep, download, link, check, button, controls, PictureFolder()
+    )

@@ -11,7 +11,7 @@ from ragdemo.evaluation.distances import distance, frechet, kernel
 from ragdemo.evaluation.judging import METRICS
 from ragdemo.evaluation.measures import Measures
 from ragdemo.evaluation.plans.making import Groups, Record, Records, difference, part, row
-from ragdemo.evaluation.prompts import cases
+from ragdemo.evaluation.prompts import cases, one_each
 from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
 
 LIMIT, SEEDS = 60, 17  # 1,020 pictures a row: fewer make a Fréchet distance of 64 features meaningless
@@ -36,7 +36,7 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
         "perfect, rare": (few_rare, measures.perfect),
         "imagerag on real, rare": (few_rare, on_real.run),
         **{
-            f"found by {name}, {tier}": (cases(tier, limit, 1), measures.found(name))
+            f"found by {name}, {tier}": (one_each(tier), measures.found(name))
             for tier in ("common", "rare", "novel")
             for name in RETRIEVERS
         },

@@ -34,7 +34,7 @@ from ragdemo.methods.evidence import Evidence, check_own_images
 from ragdemo.methods.realrag.settings import Settings
 from ragdemo.models.interfaces import Drawing, Step
 from ragdemo.recipe import Recipe
-from ragdemo.types import Ranking, Reference, Request
+from ragdemo.types import Ranking, Reference, Request, UserError
 
 E = TypeVar("E", bound=Event)
 MINING_SPLIT = "train"
@@ -106,7 +106,8 @@ class _Run:
 
     def _rank(self) -> Rankings:
         start = time.perf_counter()
-        searchers = {"zero": self._toolbox.searcher, **self._toolbox.retrievers}
+        trained = {k: v for k, v in self._toolbox.retrievers.items() if not isinstance(v, UserError)}
+        searchers = {"zero": self._toolbox.searcher, **trained}
         rankings = [
             Ranking(
                 name,

@@ -102,7 +102,7 @@ class _Batches:
     def epoch(self, epoch: int, size: int) -> list[_Batch]:
         rng = np.random.default_rng([self._seed, epoch])
         order = rng.permutation(len(self._data.images))
-        return [self._batch(order[start : start + size], rng) for start in range(0, len(order) - 1, size)]
+        return [self._batch(order[start : start + size], rng) for start in range(0, len(order), size)]
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> _Batch:
         species = self._data.image_species[rows]

@@ -122,7 +122,7 @@ def export_critic(
     model.cpu().half().save_pretrained(folder)
     new_processor(tokenizer).save_pretrained(folder)
     figures = measure_critic(folder, context)
-    eye = _eye_facts(context)
+    eye = {} if _may_start_warm(context) else _eye_facts(context)
     data = [spec.folder for spec in (SPECIES_POOL, GENERATOR_POOL)]
     write_card(folder, {"data": data, "drafts": drafts, "eye": eye, **loop.card(), "figures": figures})
 
