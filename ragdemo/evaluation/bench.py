@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -31,7 +30,6 @@ from ragdemo.types import UserError
 
 def main(method: str, out: Path, limit: int | None = None, seeds: int | None = None) -> None:
     """Measure `method` on `limit` prompts a tier with `seeds` seeds each; write JSON to `out` and a table beside it."""
-    start = time.monotonic()
     plan = get_plan(method)
     limit, seeds = limit or plan.LIMIT, seeds or plan.SEEDS
     if out.suffix != ".json":
@@ -46,7 +44,6 @@ def main(method: str, out: Path, limit: int | None = None, seeds: int | None = N
         "rows": plan.rows(records),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
-        "minutes": round((time.monotonic() - start) / 60, 1),
         "date": date.today().isoformat(),
     }
     out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

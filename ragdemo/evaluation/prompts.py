@@ -51,6 +51,11 @@ def cases(tier: str, limit: int, seeds: int, split: str = "report") -> list[Case
     return [Case(s, rng.choice(SCENES), 1000 * turn + seed) for s, turn in chosen for seed in range(seeds)]
 
 
+def first_seeds(chosen: list[Case], seeds: int) -> list[Case]:
+    """Those of some cases that have the first `seeds` seeds of their prompt."""
+    return [case for case in chosen if case.seed % 1000 < seeds]
+
+
 def one_each(tier: str, split: str = "report") -> list[Case]:
     """One case for each of the split's species of a tier, for what depends on neither scene nor seed."""
     return [Case(species, SCENES[0], 0) for species in of_tier(tier) if split_of(species) == split]

@@ -11,7 +11,7 @@ from ragdemo.evaluation.distances import distance, frechet, kernel
 from ragdemo.evaluation.judging import METRICS
 from ragdemo.evaluation.measures import Measures
 from ragdemo.evaluation.plans.making import Groups, Record, Records, difference, part, row
-from ragdemo.evaluation.prompts import cases, one_each
+from ragdemo.evaluation.prompts import cases, first_seeds, one_each
 from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
 
 LIMIT, SEEDS = 60, 17  # 1,020 pictures a row: fewer make a Fréchet distance of 64 features meaningless
@@ -24,7 +24,7 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
     """Cases and how each is measured, by group; the rows that compare retrievers on rare prompts have all seeds."""
     rare = cases("rare", limit, seeds)
     few = min(seeds, FEW_SEEDS)
-    few_rare, common = cases("rare", limit, few), cases("common", limit, few)
+    few_rare, common = first_seeds(rare, few), cases("common", limit, few)
     on_real = measures.of("imagerag", {"retriever": "real"})
     return {
         "truth, rare": (rare, measures.truth),
