@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -38,11 +39,27 @@ _IN_LINE = f"""(prompt, method, seed) => {{
   if (prompt.length <= 500) history.replaceState(null, "", "?" + asked);
   return {_WAIT};
 }}"""
+_SHOWN_EVERY_SECONDS = 0.25
 _COPY_LINK = """(prompt, method, seed) => {
   const asked = new URLSearchParams({prompt, method, seed});
   navigator.clipboard.writeText(location.origin + location.pathname + "?" + asked);
 }"""
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
+
+
+class _Pace:
+    """Lets through the first progress of each stage, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
+
+    def __init__(self) -> None:
+        self._stage, self._shown = "", 0.0
+
+    def is_due(self, progress: Progress) -> bool:
+        """Whether this progress is shown; asking counts as showing it."""
+        now = time.monotonic()
+        if progress.stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
+            return False
+        self._stage, self._shown = progress.stage, now
+        return True
 
 
 class Explore:
@@ -229,7 +246,7 @@ class Explore:
         """
         assert story.request is not None
         first, replay = story, story.events
-        refused = False
+        refused, pace = False, _Pace()
         if self._backend.status().state == "loading":
             story = replace(story, message=_LOADING)
         yield self._retell(story)
@@ -240,7 +257,8 @@ class Explore:
                         replay = replay[1:]
                         continue
                     story = self._checked(reduce(story, event), event)
-                    yield self._next(story, event)
+                    if not isinstance(event, Progress) or pace.is_due(event):
+                        yield self._next(story, event)
             story = finish(story)
         except self._told_errors as error:
             refused = isinstance(error, UserError) and before is not None and story.events == first.events
