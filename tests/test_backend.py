@@ -16,7 +16,7 @@ from tiny_models import CAPTIONS, build_assets, build_profile
 
 from ragdemo import profiles
 from ragdemo.backend import BackendError, LocalBackend
-from ragdemo.backend.recorder import whole_folder, write_run
+from ragdemo.backend.recorder import read_run, whole_folder, write_run
 from ragdemo.backend.telling import in_words
 from ragdemo.events import Draft, Event, Progress, Result
 from ragdemo.recipe import read_png
@@ -156,7 +156,9 @@ def test_a_run_on_disk(events: list[Event], tmp_path: Path) -> None:
         write_run(events, folder)
     lines = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
     assert lines[-1]["event"] == "Result"
-    assert read_png(tmp_path / "out" / "augmented.png") == events[-1].recipe
+    recipe = events[-1].recipe
+    named = dataclasses.replace(recipe.request, library=Path(recipe.request.library).name)
+    assert read_png(tmp_path / "out" / "augmented.png") == dataclasses.replace(recipe, request=named)
     assert read_png(tmp_path / "out" / "base.png").references == ()
     references = next(line for line in lines if line["event"] == "References")["used"]
     assert {"id", "caption", "score", "concept", "file"} <= set(references[0])
@@ -192,3 +194,32 @@ def test_a_second_run_replaces_the_first_and_keeps_other_files(events: list[Even
 def test_importing_the_backend_loads_no_model_library() -> None:
     code = "import sys, ragdemo.backend; sys.exit(bool({'torch', 'faiss', 'diffusers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_recorded_run_is_read_back_as_it_was(
+    events: list[Event], backend: LocalBackend, tmp_path: Path
+) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        write_run(events, folder)
+    again = read_run(tmp_path / "out", backend._library().image)
+    told = [event for event in events if not isinstance(event, Progress)]
+    assert [type(event) for event in again] == [type(event) for event in told]
+    for one, two in zip(again, told, strict=True):
+        if hasattr(one, "image"):
+            assert np.array_equal(np.asarray(one.image), np.asarray(two.image))
+        if hasattr(one, "used"):
+            assert [reference.id for reference in one.used] == [reference.id for reference in two.used]
+            assert np.array_equal(np.asarray(one.used[0].image), np.asarray(two.used[0].image))
+    (tmp_path / "out" / "events.jsonl").write_text("{}")
+    with pytest.raises(UserError, match="record it again"):
+        read_run(tmp_path / "out", backend._library().image)
+
+
+def test_the_generator_alone_and_a_picture_alike(backend: LocalBackend) -> None:
+    *steps, draft = backend.draw(PROMPT, 3, {"steps": 2})
+    assert [event.total for event in steps] == [2, 2]
+    assert isinstance(draft, Draft)
+    assert not backend._slot.locked()
+    assert backend.alike("ref-1", 0) == "ref-2"  # the other car
+    with pytest.raises(UserError, match="no picture like 'ref-0'"):
+        backend.alike("ref-0", 0)

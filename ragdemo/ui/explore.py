@@ -47,6 +47,23 @@ _COPY_LINK = """(prompt, method, seed) => {
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
 
+class _Fresh:
+    """Leaves out of updates the HTML that the page already shows: sending and decoding pictures again costs time."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, str] = {}
+
+    def __call__(self, updates: Updates) -> Updates:
+        """The updates that change something."""
+        changed: Updates = {}
+        for component, value in updates.items():
+            if not isinstance(value, str) or self._shown.get(component._id) != value:
+                changed[component] = value
+            if isinstance(value, str):
+                self._shown[component._id] = value
+        return changed
+
+
 class _Pace:
     """Lets through the first progress of each stage, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
 
@@ -249,7 +266,8 @@ class Explore:
         refused, pace = False, _Pace()
         if self._backend.status().state == "loading":
             story = replace(story, message=_LOADING)
-        yield self._retell(story)
+        fresh = _Fresh()
+        yield fresh(self._retell(story))
         try:
             with closing(self._backend.run(story.request, replay)) as events:
                 for event in events:
@@ -258,7 +276,7 @@ class Explore:
                         continue
                     story = self._checked(reduce(story, event), event)
                     if not isinstance(event, Progress) or pace.is_due(event):
-                        yield self._next(story, event)
+                        yield fresh(self._next(story, event))
             story = finish(story)
         except self._told_errors as error:
             refused = isinstance(error, UserError) and before is not None and story.events == first.events

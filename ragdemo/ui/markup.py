@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import re
+import weakref
 from collections.abc import Sequence
 
 from PIL import Image
@@ -27,14 +28,24 @@ def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> str:
 
     For looking only: downloads and the slider get the PNG file with its recipe.
     """
-    shown = image.copy()
-    shown.thumbnail((side, side))
-    size = f'width="{shown.width}" height="{shown.height}"'
-    return f'<img src="{data_url(shown, side)}" alt="{escape(alt)}" {size}>'
+    scale = min(1.0, side / max(image.size))
+    width, height = (max(1, round(edge * scale)) for edge in image.size)
+    return f'<img src="{data_url(image, side)}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 
 def data_url(image: Image.Image, side: int) -> str:
-    """The pixels of an image as a URL, at most `side` on its longer edge."""
+    """The pixels of an image as a URL, at most `side` on its longer edge; encoded once while the image lives."""
+    key = (id(image), side)
+    if key not in _urls:
+        _urls[key] = _encode(image, side)
+        weakref.finalize(image, _urls.pop, key, None)
+    return _urls[key]
+
+
+_urls: dict[tuple[int, int], str] = {}
+
+
+def _encode(image: Image.Image, side: int) -> str:
     shown = image.convert("RGB")
     shown.thumbnail((side, side))
     buffer = io.BytesIO()
