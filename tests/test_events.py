@@ -8,7 +8,7 @@ from PIL import Image
 
 from ragdemo import events
 from ragdemo.recipe import Recipe
-from ragdemo.types import Reference, Request
+from ragdemo.types import Ranking, Reference, Request
 
 IMAGE = Image.new("RGB", (6, 4))
 REFERENCE = Reference("quixel-1", "a quixel butterfly", 1 / 3, "quixel butterfly", IMAGE, 2.5)
@@ -22,6 +22,8 @@ ALL = [
     events.Rephrased("an orange butterfly", "an orange butterfly", 0.1),
     events.References((REFERENCE,), (), 3, 0.1),
     events.Result(IMAGE, RECIPE, 1.0),
+    events.ReflectiveNegative(REFERENCE, 0.1),
+    events.Rankings("a fox", (Ranking("zero", (REFERENCE,)),), 0.1),
 ]
 
 

@@ -24,6 +24,8 @@ STAGES: dict[str, str] = {
     "realrag": "ragdemo.pocket.train.realrag:train_realrag",
 }
 """Stage name → function, in the order in which they build on each other."""
+GENERATORS = ("base",)
+"""Whose own pictures the stage realrag can avoid."""
 
 
 def main(
@@ -37,11 +39,14 @@ def main(
 ) -> None:
     """Run the named stages (all of them where none is named), each resuming where it stopped."""
     from ragdemo.pocket.train.loop import Context, keep_memory, pick_device
-    from ragdemo.profiles import ASSETS
+    from ragdemo.profiles import ASSETS, get_profile
 
     for name in stages:
         if name not in STAGES:
             raise UserError(f"There is no training stage {name!r}; choose from {', '.join(STAGES)}.")
+    get_profile(profile)
+    if generator not in GENERATORS:
+        raise UserError(f"There is no generator {generator!r}; choose one of {', '.join(GENERATORS)}.")
     place = pick_device(device)
     try:
         workdir.mkdir(parents=True, exist_ok=True)

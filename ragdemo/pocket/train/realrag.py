@@ -22,18 +22,12 @@ from ragdemo.models.interfaces import JointEncoder
 from ragdemo.pocket.train.export import write_card
 from ragdemo.pocket.train.loop import Context
 from ragdemo.profiles import get_profile
-from ragdemo.types import UserError
 
 SPLIT = "train"
-GENERATORS = ("base",)
 
 
 def train_realrag(context: Context) -> None:
     """Write the heads `normal` and `real` of the context's profile, each with a card."""
-    if context.generator not in GENERATORS:
-        raise UserError(
-            f"There is no generator {context.generator!r}; choose one of {', '.join(GENERATORS)}."
-        )
     profile = get_profile(context.profile)
     library = open_library(context.assets / "library")
     encoder = load_encoder(profile.encoder, str(context.device))
