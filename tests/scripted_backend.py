@@ -13,7 +13,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from ragdemo import events
-from ragdemo.backend.base import BackendError, LibraryItem, LibraryPage, Status
+from ragdemo.backend.base import BackendError, LibraryItem, LibraryPage, Status, check_request
 from ragdemo.methods import METHODS as REGISTRY
 from ragdemo.pocket.sampling import compose, species_sample
 from ragdemo.pocket.species import by_name, of_tier
@@ -53,6 +53,10 @@ class ScriptedBackend:
 
     def warm_up(self) -> None:
         """Nothing to load."""
+
+    def check(self, request: Request) -> None:
+        """As every backend does."""
+        check_request(request)
 
     def run(self, request: Request, replay: Sequence[events.Event] = ()) -> Iterator[events.Event]:
         """The events of one run."""

@@ -141,6 +141,23 @@ def test_a_picture_of_ones_own_joins_the_references(
     assert [Path(path).name for path in backend.requests[-1].own_images] == ["my butterfly.png"]
 
 
+def test_a_refused_request_leaves_the_story_as_it_is(
+    page: Page, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    asked = len(backend.requests)
+    page.get_by_role("button", name="Your own pictures").click()
+    page.locator("#own input[type=file]").set_input_files(tmp_path / "broken.png")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Your image broken.png cannot be read; choose a PNG, JPEG or WebP file."
+    )
+    expect(page.locator("#pair img")).to_have_count(2)
+    expect(page.locator(".chapter.evidence .card").first.get_by_role("button", name="Reject")).to_be_visible()
+    assert len(backend.requests) == asked
+
+
 def test_the_controls_ask_whether_it_was_the_retrieval(page: Page, backend: ScriptedBackend) -> None:
     ask(page, "a quixel butterfly in the snow")
     finished(page)

@@ -246,6 +246,15 @@ def save_critic(folder: Path) -> None:
 
 
 def critic_tokenizer() -> PreTrainedTokenizerFast:
+    """The byte-level tokenizer of the tiny LLaVA."""
+    return byte_tokenizer(
+        ("<pad>", "<s>", "</s>", "<image>"), "<pad>", "</s>", bos_token="<s>", model_max_length=512
+    )
+
+
+def byte_tokenizer(
+    specials: tuple[str, ...], pad: str, end: str, **options: object
+) -> PreTrainedTokenizerFast:
     """Byte-level BPE without merges: every text has tokens, and none is unknown."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(
@@ -253,8 +262,5 @@ def critic_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = ("<pad>", "<s>", "</s>", "<image>")
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=512
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad, eos_token=end, **options)

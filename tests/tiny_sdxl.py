@@ -6,13 +6,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from tiny_models import WIDTH, clip_tokenizer, save_ip_adapter
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tiny_models import WIDTH, byte_tokenizer, clip_tokenizer, save_ip_adapter
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
-    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -121,7 +119,7 @@ def save_sdxl(folder: Path) -> None:
 def save_qwen(folder: Path) -> None:
     """A Qwen2.5-VL of random weights with its processor and chat template."""
     torch.manual_seed(1)
-    tokenizer = _tokenizer()
+    tokenizer = byte_tokenizer(SPECIALS, "<|endoftext|>", "<|im_end|>", model_max_length=2048)
     image, video, start, end, stop = (
         tokenizer.convert_tokens_to_ids(token)
         for token in (
@@ -170,14 +168,3 @@ def save_qwen(folder: Path) -> None:
         video_processor=Qwen2VLVideoProcessor(**pixels),
         chat_template=CHAT_TEMPLATE,
     ).save_pretrained(folder)
-
-
-def _tokenizer() -> PreTrainedTokenizerFast:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIALS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>", model_max_length=2048
-    )

@@ -54,6 +54,10 @@ class Backend(Protocol):
         """The models' state; answers at once."""
         ...
 
+    def check(self, request: Request) -> None:
+        """Raise `UserError` where the request cannot be run here; needs no model and answers at once."""
+        ...
+
     def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
         """The events of one run as they happen (see `Method.run`); waits for the models and for other runs.
 

@@ -20,11 +20,12 @@ from PIL import Image
 from ragdemo import __version__
 from ragdemo.backend.base import BackendError, LibraryItem, LibraryPage, Status, check_request
 from ragdemo.backend.recorder import prompt_slug, read_run
-from ragdemo.events import Draft, Event, Progress
+from ragdemo.events import Draft, Event
 from ragdemo.library.store import Library, open_library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Toolbox
-from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.methods.running import told_drawing
+from ragdemo.models.interfaces import Drawing
 from ragdemo.profiles import ASSETS, get_profile
 from ragdemo.types import Reference, Request, UserError, check_prompt, check_seed
 
@@ -93,8 +94,7 @@ class LocalBackend:
 
     def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
         """See `Backend.run`; a request for another profile or library than this backend's raises `UserError`."""
-        check_request(request)
-        self._check_own(request)
+        self.check(request)
         method = get_method(request.method).build(self.toolbox())
         yield from self._alone(lambda: method.run(request, replay))
 
@@ -106,12 +106,9 @@ class LocalBackend:
 
         def events() -> Iterator[Event]:
             start = time.perf_counter()
-            steps, guidance_scale = settings.get("steps"), settings.get("guidance_scale")
-            for item in generator.draw(Drawing(prompt, seed, (), steps, guidance_scale)):
-                if isinstance(item, Step):
-                    yield Progress("draft", item.index, item.total)
-                else:
-                    yield Draft(item, time.perf_counter() - start)
+            drawing = Drawing(prompt, seed, (), settings.get("steps"), settings.get("guidance_scale"))
+            image = yield from told_drawing(generator, drawing, "draft")
+            yield Draft(image, time.perf_counter() - start)
 
         yield from self._alone(events)
 
@@ -171,7 +168,9 @@ class LocalBackend:
             tuple(LibraryItem(row.id, row.caption, library.image(row.id)) for row in shown), len(rows)
         )
 
-    def _check_own(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
+        """See `Backend.check`; a request for another profile or library than this backend's raises `UserError`."""
+        check_request(request)
         if request.profile != self._profile.name:
             raise UserError(
                 f"The profile {request.profile!r} is not loaded here; use {self._profile.name!r} or start it anew."

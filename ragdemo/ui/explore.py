@@ -47,23 +47,6 @@ _COPY_LINK = """(prompt, method, seed) => {
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
 
-class _Fresh:
-    """Leaves out of updates the HTML that the page already shows: sending and decoding pictures again costs time."""
-
-    def __init__(self) -> None:
-        self._shown: dict[int, str] = {}
-
-    def __call__(self, updates: Updates) -> Updates:
-        """The updates that change something."""
-        changed: Updates = {}
-        for component, value in updates.items():
-            if not isinstance(value, str) or self._shown.get(component._id) != value:
-                changed[component] = value
-            if isinstance(value, str):
-                self._shown[component._id] = value
-        return changed
-
-
 class _Pace:
     """Lets through the first progress of each stage, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
 
@@ -138,7 +121,7 @@ class Explore:
         }
         first = [ask.announcement, ask.stop]
         ask.run.click(None, self.link_outputs, first, js=_IN_LINE, api_visibility="private")
-        running = ask.run.click(self._run, [self._story, *ask.request], **engine)
+        running = ask.run.click(self._run, ask.request, **engine)
         choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
         told.check_button.click(None, None, first, js=f"() => {_WAIT}", api_visibility="private")
         checking = told.check_button.click(self._check, [self._story], **engine)
@@ -146,7 +129,7 @@ class Explore:
         told.link.click(None, self.link_outputs, js=_COPY_LINK, api_visibility="private")
         fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
         opened = ask.saved.upload(self._open, [ask.saved, ask.own], [*fields, self._opened, *first], **QUIET)
-        redrawing = opened.success(self._redraw, [self._story, self._opened], **engine)
+        redrawing = opened.success(self._redraw, [self._opened], **engine)
         for prompt, chip in ask.chips:
             show = self._example(prompt)
             chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
@@ -157,7 +140,7 @@ class Explore:
     # What the buttons do
 
     def _run(
-        self, before: Story, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
+        self, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
     ) -> Iterator[Updates]:
         """One run, told as it happens; a bad request is a sentence and leaves the last story where it is."""
         try:
@@ -166,7 +149,7 @@ class Explore:
         except UserError as error:
             yield self._say(str(error))
             return
-        yield from self._tell(begin(request), before)
+        yield from self._tell(begin(request))
 
     def _choose(self, story: Story, choice: gr.EventData) -> Iterator[Updates]:
         """Another choice of references: the story goes on from there, what came before is not asked again."""
@@ -176,7 +159,7 @@ class Explore:
         elif choice.act in ("pin", "unpin"):
             yield self._retell(replace(story, request=request))
         else:
-            yield from self._tell(regenerate(story, request), story)
+            yield from self._tell(regenerate(story, request))
 
     def _add_own(self, story: Story, own: list[str]) -> Iterator[Updates]:
         """Pictures of one's own join the references of the last run; without one they wait for the next."""
@@ -186,7 +169,7 @@ class Explore:
         request = replace(story.request, own_images=tuple(own))
         # where every drawing is shown the pictures, the draft must be drawn again too
         again = begin(request) if story.mode == "personalization" else regenerate(story, request)
-        yield from self._tell(again, story)
+        yield from self._tell(again)
 
     def _open(self, file: str, own: list[str] | None) -> Updates:
         """What a saved picture was asked with, in the fields of the page; `_redraw` follows."""
@@ -205,11 +188,11 @@ class Explore:
         fields: Updates = {ask.prompt: request.prompt, ask.method: request.method, ask.seed: request.seed}
         return fields | dict(zip(ask.panel.components, values, strict=True)) | {self._opened: request}
 
-    def _redraw(self, story: Story, request: Request | None) -> Iterator[Updates]:
+    def _redraw(self, request: Request | None) -> Iterator[Updates]:
         """The run that a saved picture came from, where one was opened."""
         yield {self._opened: None}
         if request is not None:
-            yield from self._tell(begin(request), story)
+            yield from self._tell(begin(request))
 
     def _check(self, story: Story) -> Iterator[Updates]:
         """The controls of "is it the retrieval?", each shown as it is drawn."""
@@ -256,18 +239,21 @@ class Explore:
 
     # Telling
 
-    def _tell(self, story: Story, before: Story | None = None) -> Iterator[Updates]:
+    def _tell(self, story: Story) -> Iterator[Updates]:
         """The story after each event; closing this generator closes the backend's.
 
-        Where the request is refused before anything is told, the story `before` it stays.
+        A request that the backend refuses is one sentence, and the last story stays on the page.
         """
         assert story.request is not None
-        first, replay = story, story.events
-        refused, pace = False, _Pace()
+        try:
+            self._backend.check(story.request)
+        except UserError as error:
+            yield self._say(str(error))
+            return
+        replay, pace = story.events, _Pace()
         if self._backend.status().state == "loading":
             story = replace(story, message=_LOADING)
-        fresh = _Fresh()
-        yield fresh(self._retell(story))
+        yield self._retell(story)
         try:
             with closing(self._backend.run(story.request, replay)) as events:
                 for event in events:
@@ -276,20 +262,16 @@ class Explore:
                         continue
                     story = self._checked(reduce(story, event), event)
                     if not isinstance(event, Progress) or pace.is_due(event):
-                        yield fresh(self._next(story, event))
+                        yield self._next(story, event)
             story = finish(story)
         except self._told_errors as error:
-            refused = isinstance(error, UserError) and before is not None and story.events == first.events
-            if refused:
-                yield self._retell(before) | self._say(str(error))
-                return
             story = fail(story, str(error))
         except GeneratorExit:
             story = stop(story)
             raise
         finally:
             # Still running means an error that nobody foresaw: it is shown here, then raised for Gradio to log.
-            if story.phase is Phase.RUNNING and not refused:
+            if story.phase is Phase.RUNNING:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
 

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import re
-import weakref
 from collections.abc import Sequence
 
 from PIL import Image
@@ -34,18 +33,7 @@ def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> str:
 
 
 def data_url(image: Image.Image, side: int) -> str:
-    """The pixels of an image as a URL, at most `side` on its longer edge; encoded once while the image lives."""
-    key = (id(image), side)
-    if key not in _urls:
-        _urls[key] = _encode(image, side)
-        weakref.finalize(image, _urls.pop, key, None)
-    return _urls[key]
-
-
-_urls: dict[tuple[int, int], str] = {}
-
-
-def _encode(image: Image.Image, side: int) -> str:
+    """The pixels of an image as a URL, at most `side` on its longer edge."""
     shown = image.convert("RGB")
     shown.thumbnail((side, side))
     buffer = io.BytesIO()

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TypeVar
 
 from PIL import Image
 
@@ -37,11 +35,11 @@ from ragdemo.methods.base import Toolbox
 from ragdemo.methods.evidence import OWN_PREFIX, Evidence, check_own_images
 from ragdemo.methods.imagerag.interview import Interviewer
 from ragdemo.methods.imagerag.settings import Settings
-from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.methods.running import Replay, told_drawing
+from ragdemo.models.interfaces import Drawing
 from ragdemo.recipe import Recipe
 from ragdemo.types import Reference, Request, UserError
 
-E = TypeVar("E", bound=Event)
 _REPLAYED = (Draft, Verdict, MissingConcepts, RetrievalCaptions)
 
 
@@ -83,7 +81,7 @@ class _Run:
         self._toolbox = toolbox
         self._request = request
         self._settings = Settings.parse(request.settings)
-        self._replay = _before_references(replay)
+        self._replay = Replay(_before_references(replay))
         self._interviewer = Interviewer(toolbox.critic, request.seed, self._settings.max_concepts)
         self._evidence = Evidence(
             toolbox.retriever(self._settings.retriever),
@@ -138,7 +136,7 @@ class _Run:
     # The steps
 
     def _draft(self, references: tuple[Reference, ...]) -> Generator[Event, None, _Candidate]:
-        draft = self._replayed(Draft)
+        draft = self._replay.next(Draft)
         if draft is None:
             start = time.perf_counter()
             image = yield from self._draw("draft", self._request.prompt, references)
@@ -147,7 +145,7 @@ class _Run:
         return _Candidate(draft.image, references)
 
     def _approves(self, candidate: _Candidate, of: str) -> Generator[Event, None, bool]:
-        verdict = self._replayed(Verdict)
+        verdict = self._replay.next(Verdict)
         if verdict is None:
             yield Progress("critic", 0, 1)
             verdict = self._interviewer.verdict(self._request.prompt, candidate.image, of)
@@ -174,7 +172,7 @@ class _Run:
         return _best([*judged, (self._weight(missing), candidate)])
 
     def _missing(self, image: Image.Image | None) -> Generator[Event, None, MissingConcepts]:
-        missing = self._replayed(MissingConcepts)
+        missing = self._replay.next(MissingConcepts)
         if missing is None:
             yield Progress("critic", 0, 1)
             missing = self._interviewer.missing(self._request.prompt, image)
@@ -185,7 +183,7 @@ class _Run:
         self, before: _Candidate | None, missing: MissingConcepts
     ) -> Generator[Event, None, _Candidate]:
         """Captions, retrieval and a drawing; `before` itself where no new reference was found."""
-        captions = self._replayed(RetrievalCaptions)
+        captions = self._replay.next(RetrievalCaptions)
         if captions is None:
             yield Progress("critic", 0, 1)
             captions = self._interviewer.captions(self._request.prompt, missing)
@@ -221,23 +219,15 @@ class _Run:
         self, stage: str, prompt: str, references: Sequence[Reference]
     ) -> Generator[Event, None, Image.Image]:
         settings = self._settings
-        drawing = self._toolbox.generator.draw(
-            Drawing(
-                prompt,
-                self._request.seed,
-                tuple(reference.image for reference in references),
-                settings.steps,
-                settings.guidance_scale,
-                settings.reference_scale,
-            )
+        drawing = Drawing(
+            prompt,
+            self._request.seed,
+            tuple(reference.image for reference in references),
+            settings.steps,
+            settings.guidance_scale,
+            settings.reference_scale,
         )
-        with closing(drawing):  # a consumer that goes away stops the model at once
-            for item in drawing:
-                if isinstance(item, Step):
-                    yield Progress(stage, item.index, item.total)
-                else:
-                    image = item
-        return image
+        return (yield from told_drawing(self._toolbox.generator, drawing, stage))
 
     def _prompt_for(self, references: Sequence[Reference]) -> str:
         """The prompt in the form that the generator wants beside references."""
@@ -254,13 +244,6 @@ class _Run:
     def _weight(self, missing: MissingConcepts) -> int:
         """How much is missing; a critic that cannot say is taken for the worst."""
         return len(missing.concepts) if missing.understood else self._settings.max_concepts
-
-    def _replayed(self, kind: type[E]) -> E | None:
-        """The next event of the earlier run where it is of this kind; at the first other one the replay ends."""
-        if self._replay and isinstance(self._replay[0], kind):
-            return self._replay.pop(0)
-        self._replay.clear()
-        return None
 
 
 def _best(judged: Sequence[tuple[int, _Candidate]]) -> _Candidate:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from typing import TypeVar
 
 from PIL import Image
 
@@ -32,11 +30,11 @@ from ragdemo.events import (
 from ragdemo.methods.base import Hit, Toolbox
 from ragdemo.methods.evidence import Evidence, check_own_images
 from ragdemo.methods.realrag.settings import Settings
-from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.methods.running import Replay, told_drawing
+from ragdemo.models.interfaces import Drawing
 from ragdemo.recipe import Recipe
 from ragdemo.types import Ranking, Reference, Request, UserError
 
-E = TypeVar("E", bound=Event)
 MINING_SPLIT = "train"
 SHOWN_RANKS = 4
 
@@ -67,13 +65,13 @@ class _Run:
         self._toolbox, self._request = toolbox, request
         self._settings = Settings.parse(request.settings)
         self._searcher = toolbox.retriever(self._settings.retriever)
-        self._replay = [e for e in replay if isinstance(e, Draft | ReflectiveNegative | Rankings)]
+        self._replay = Replay(e for e in replay if isinstance(e, Draft | ReflectiveNegative | Rankings))
 
     def events(self) -> Iterator[Event]:
         """The steps in their order."""
         draft = yield from self._draft()
-        yield self._replayed(ReflectiveNegative) or self._reflect(draft)
-        yield self._replayed(Rankings) or self._rank()
+        yield self._replay.next(ReflectiveNegative) or self._reflect(draft)
+        yield self._replay.next(Rankings) or self._rank()
         yield Progress("retrieval", 0, 1)
         references = self._retrieve()
         yield references
@@ -89,7 +87,7 @@ class _Run:
         yield Result(image, recipe, time.perf_counter() - self._start)
 
     def _draft(self) -> Generator[Event, None, Image.Image]:
-        draft = self._replayed(Draft)
+        draft = self._replay.next(Draft)
         if draft is None:
             start = time.perf_counter()
             image = yield from self._draw("draft", ())
@@ -136,31 +134,16 @@ class _Run:
 
     def _draw(self, stage: str, references: tuple[Image.Image, ...]) -> Generator[Event, None, Image.Image]:
         settings = self._settings
-        drawing = self._toolbox.generator.draw(
-            Drawing(
-                self._request.prompt,
-                self._request.seed,
-                references,
-                settings.steps,
-                settings.guidance_scale,
-                settings.reference_scale,
-            )
+        drawing = Drawing(
+            self._request.prompt,
+            self._request.seed,
+            references,
+            settings.steps,
+            settings.guidance_scale,
+            settings.reference_scale,
         )
-        with closing(drawing):  # a consumer that goes away stops the model at once
-            for item in drawing:
-                if isinstance(item, Step):
-                    yield Progress(stage, item.index, item.total)
-                else:
-                    image = item
-        return image
+        return (yield from told_drawing(self._toolbox.generator, drawing, stage))
 
     def _reference(self, hit: Hit) -> Reference:
         image = self._toolbox.library.image(hit.id)
         return Reference(hit.id, hit.caption, hit.score, self._request.prompt, image, hit.keyword_score)
-
-    def _replayed(self, kind: type[E]) -> E | None:
-        """The next event of the earlier run where it is of this kind; at the first other one the replay ends."""
-        if self._replay and isinstance(self._replay[0], kind):
-            return self._replay.pop(0)
-        self._replay.clear()
-        return None
