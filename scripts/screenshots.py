@@ -41,7 +41,7 @@ def _take(page: Page, prompt: str, out: Path, name: str) -> None:
     page.locator("#prompt textarea").fill(prompt)
     page.locator("#run").click()
     page.locator("#announcement", has_text="Done.").wait_for(timeout=_RUN_MILLISECONDS)
-    page.wait_for_timeout(500)  # the slider's pictures fade in
+    page.wait_for_timeout(1500)  # the slider's pictures fade in
     page.screenshot(path=out / f"explore-{name}.png", full_page=True)
     page.get_by_role("tab", name="Library").click()
     page.locator("#library-cards .card").first.wait_for()
