@@ -10,7 +10,7 @@ from imagerag_doubles import Painter, ScriptedCritic, toolbox
 from PIL import Image
 
 from ragdemo.evaluation.batching import Together
-from ragdemo.evaluation.distances import distance, frechet, kernel
+from ragdemo.evaluation.distances import distance, distance_difference, frechet, kernel
 from ragdemo.evaluation.judging import judge
 from ragdemo.evaluation.plans import get_plan
 from ragdemo.evaluation.prompts import cases, split_of, two_thing_cases
@@ -160,11 +160,36 @@ def test_distances_of_gaussians_are_the_closed_forms() -> None:
     assert kernel(one[:2000], two[:2000]) > 0.2
 
 
-def test_a_distance_has_an_interval_around_it() -> None:
+def test_the_interval_of_a_distance_holds_what_many_pictures_say() -> None:
     rng = np.random.default_rng(1)
-    one, two = rng.normal(0, 1, (600, 4)), rng.normal(0.5, 1, (600, 4))
-    estimate = distance(frechet, one, two, [str(i // 20) for i in range(600)])
-    assert estimate.low < estimate.mean < estimate.high
+    groups = [str(i // 20) for i in range(600)]
+
+    def sample(shift: float, count: int = 600) -> np.ndarray:
+        """Rows of a group share a centre, as pictures of one species do."""
+        centres = np.repeat(rng.normal(shift, 0.5, (count // 20, 4)), 20, axis=0)
+        return centres + rng.normal(0, 1, (count, 4))
+
+    for measure in (frechet, kernel):
+        far = measure(sample(0.5, 60_000)[:4000], sample(0, 60_000)[:4000])
+        intervals = [distance(measure, sample(0.5), sample(0), groups) for _ in range(20)]
+        assert sum(found.low <= far <= found.high for found in intervals) >= 16, (measure, far)
+    near, wide, true = sample(0.2), sample(1.5), sample(0)
+    difference = distance_difference(frechet, wide, near, true, groups)
+    assert difference.low > 0
+    assert difference.mean == pytest.approx(frechet(wide, true) - frechet(near, true))
+
+
+def test_a_drawing_asked_for_twice_is_made_once() -> None:
+    painter = BatchPainter()
+    asked = [
+        Drawing("a fox", seed, (Image.new("RGB", (4, 4), shade),)) for seed in (1, 2) for shade in (5, 6)
+    ]
+    with Together(toolbox(ScriptedCritic(), painter), batch=4) as together:
+        drawn = together.toolbox.generator.draw
+        first = [list(drawn(drawing))[-1] for drawing in asked]
+        again = [list(drawn(drawing))[-1] for drawing in asked]
+    assert sum(painter.batches) == len(asked)
+    assert [id(image) for image in first] == [id(image) for image in again]
 
 
 def test_every_method_has_a_plan() -> None:

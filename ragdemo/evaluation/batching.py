@@ -1,16 +1,18 @@
 """Many runs of a method at once, through models that serve them together: the method's own code, only faster.
 
 Each run is a thread that mostly waits. One worker thread owns the models: it answers questions and searches as they
-come, and where every run waits for a drawing it makes those of one shape together.
+come, and where every run waits for a drawing it makes those of one shape together. A drawing asked for twice is made
+once: retrievers that find the same reference ask for the same pixels.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -32,10 +34,12 @@ class Together:
         self._generator, self._batch = toolbox.generator, batch
         self._calls: SimpleQueue[tuple[Callable[[], Any] | Drawing, Future] | None] = SimpleQueue()
         self._drawings: list[tuple[Drawing, Future]] = []
+        self._asked: dict[tuple[object, ...], Future] = {}
+        self._asking = Lock()
         self._worker = Thread(target=self._serve, name="models", daemon=True)
         self.toolbox = replace(
             toolbox,
-            generator=_Generator(toolbox.generator, self._submit),
+            generator=_Generator(toolbox.generator, self._drawing, self._submit),
             critic=_Forwarding(toolbox.critic, self._submit),
             searcher=_Forwarding(toolbox.searcher, self._submit),
             retrievers={
@@ -64,9 +68,19 @@ class Together:
                 for future in futures:
                     future.cancel()
 
-    def _submit(self, call: Callable[[], Any] | Drawing) -> Any:
+    def _submit(self, call: Callable[[], Any]) -> Any:
         future: Future = Future()
         self._calls.put((call, future))
+        return future.result()
+
+    def _drawing(self, drawing: Drawing) -> Image.Image:
+        """The picture, which is kept; a failed one is tried again by whoever asks next."""
+        key = _identity(drawing)
+        with self._asking:
+            future = self._asked.get(key)
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._asked[key] = Future()
+                self._calls.put((drawing, future))
         return future.result()
 
     def _serve(self) -> None:
@@ -99,16 +113,21 @@ class Together:
 class _Generator:
     """`ImageGenerator` whose drawings wait for others; it tells no steps."""
 
-    def __init__(self, generator: ImageGenerator, submit: Callable[[Any], Image.Image]) -> None:
-        self._generator, self._submit = generator, submit
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        drawn: Callable[[Drawing], Image.Image],
+        submit: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._generator, self._drawn, self._submit = generator, drawn, submit
 
     def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
         """The image alone."""
-        yield self._submit(drawing)
+        yield self._drawn(drawing)
 
     def draw_many(self, drawings: Sequence[Drawing]) -> list[Image.Image]:
         """One after the other."""
-        return [self._submit(drawing) for drawing in drawings]
+        return [self._drawn(drawing) for drawing in drawings]
 
     def restore(self, image: Image.Image) -> Image.Image:
         """At once."""
@@ -124,6 +143,12 @@ class _Forwarding:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._target, name)
         return lambda *args, **kwargs: self._submit(lambda: method(*args, **kwargs))
+
+
+def _identity(drawing: Drawing) -> tuple[object, ...]:
+    """What decides a drawing's pixels."""
+    shown = [(i.size, hashlib.sha256(i.convert("RGB").tobytes()).digest()) for i in drawing.references]
+    return (drawing.prompt, drawing.seed, *drawing.shape, *shown)
 
 
 def _settle(futures: Sequence[Future], work: Callable[[], Sequence[Any]]) -> None:

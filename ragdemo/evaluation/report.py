@@ -23,7 +23,7 @@ def write_table(report: Mapping[str, Any], file: Path) -> None:
             lines.append(f"| {row['name']} | {row['n']} | {cells} |")
     lines += ["", "Per cent, distances apart; 95 % intervals by bootstrap over species (1,000 resamples)."]
     if any("Fréchet distance" in row for row in rows):
-        lines.append("Fréchet and kernel distance: basic bootstrap over species, 200 resamples.")
+        lines.append("Fréchet and kernel distance: jackknife over species.")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ragdemo.evaluation.distances import distance, frechet, kernel
+from ragdemo.evaluation.distances import distance, distance_difference, frechet, kernel
 from ragdemo.evaluation.judging import METRICS
 from ragdemo.evaluation.measures import Measures
 from ragdemo.evaluation.plans.making import Groups, Record, Records, difference, part, row
@@ -20,6 +20,7 @@ ENOUGH = 1000
 FEW_SEEDS = 5
 RETRIEVERS = ("zero", "normal", "real")
 FOUND = ("recall@1", *METRICS)
+MEASURES = {"Fréchet distance": frechet, "kernel distance": kernel}
 
 
 def groups(measures: Measures, limit: int, seeds: int) -> Groups:
@@ -65,6 +66,7 @@ def rows(records: Records) -> list[dict[str, Any]]:
     made += _class_prompts(records)
     if len(records["truth, rare"]) >= ENOUGH:
         made += [_distances(name, records) for name in ("none", *RETRIEVERS)]
+        made += [_nearer("real", other, records) for other in ("none", "zero", "normal")]
     return [*made, *_kinds(records)]
 
 
@@ -81,16 +83,25 @@ def _class_prompts(records: Records) -> list[dict[str, Any]]:
 
 def _distances(name: str, records: Records) -> dict[str, Any]:
     """How far the drawings are from true pictures of the same prompts."""
-    drawn, true = records[f"{name}, rare"], records["truth, rare"]
-    species = [str(record["species"]) for record in drawn]
-    one, two = _features(drawn), _features(true)
-    title = f"{'no reference' if name == 'none' else name}, rare, to true pictures"
-    return {
-        "name": title,
-        "n": len(drawn),
-        "Fréchet distance": distance(frechet, one, two, species).to_json(),
-        "kernel distance": distance(kernel, one, two, species).to_json(),
+    drawn, true = _features(records[f"{name}, rare"]), _features(records["truth, rare"])
+    species = _species(records["truth, rare"])
+    found = {title: distance(measure, drawn, true, species).to_json() for title, measure in MEASURES.items()}
+    return {"name": f"{_title(name)}, rare, to true pictures", "n": len(drawn), **found}
+
+
+def _nearer(name: str, other: str, records: Records) -> dict[str, Any]:
+    """The difference of two such distances."""
+    after, before, true = (_features(records[f"{part}, rare"]) for part in (name, other, "truth"))
+    species = _species(records["truth, rare"])
+    found = {
+        title: distance_difference(measure, after, before, true, species).to_json()
+        for title, measure in MEASURES.items()
     }
+    return {"name": f"{_title(name)} − {_title(other)}, rare, to true pictures", "n": len(after), **found}
+
+
+def _title(name: str) -> str:
+    return "no reference" if name == "none" else name
 
 
 def _kinds(records: Records) -> list[dict[str, Any]]:
@@ -105,6 +116,10 @@ def _kinds(records: Records) -> list[dict[str, Any]]:
 
 def _of_kind(found: Sequence[Record], kind: str) -> list[Record]:
     return [record for record in found if str(record["species"]).endswith(f" {kind}")]
+
+
+def _species(found: Sequence[Record]) -> list[str]:
+    return [str(record["species"]) for record in found]
 
 
 def _features(found: Sequence[Record]) -> np.ndarray:
