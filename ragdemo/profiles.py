@@ -27,7 +27,8 @@ class Profile:
     Names are local folders or hub ids, each passed to its own library's loader. `variant` is the pipeline's weight
     variant; `ip_adapter_image_encoder` is a folder beside the adapter's weights or, with a slash, in its repository. A
     critic named `openai:MODEL` answers at an OpenAI-compatible endpoint. `reference_prompt` is the prompt's form beside
-    references (`{prompt}`, `{captions}`). `memory_gigabytes` is what the models take on a GPU while drawing.
+    references (`{prompt}`, `{captions}`). `memory_gigabytes` is what the models take on a GPU while drawing. A single
+    drawing on a CPU is fastest on `cpu_threads` threads; 0 leaves that to torch.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Profile:
     ip_adapter_image_encoder: str = "image_encoder"
     downloads: tuple[Download, ...] = ()
     memory_gigabytes: float = 0.0
+    cpu_threads: int = 0
 
 
 POCKET = Profile(
@@ -59,6 +61,8 @@ POCKET = Profile(
     guidance_scale=3.0,
     reference_scale=1.0,
     reference_prompt="{prompt}",
+    # its matrices are so small that a second thread costs more than it brings, and the page has a core for itself
+    cpu_threads=1,
 )
 
 _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"

@@ -25,7 +25,7 @@ class Recipe:
     Of a person's own images and library only the names travel with a picture: whole paths would tell about their
     machine.
     `references` are the library ids used, in order; `versions` maps package to version; `library_fingerprint` is the
-    hash of the library's content and of the encoder that embedded it.
+    hash of the library's content and of the retriever that embedded it.
     """
 
     request: Request

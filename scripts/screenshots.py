@@ -2,8 +2,8 @@
 
     python -m scripts.screenshots [--prompt TEXT] [--out docs/screenshots] [--url ADDRESS]
 
-Without an address it serves the page with the pocket models itself. Each view is taken in light and dark, wide (1440)
-and narrow (390).
+Without an address it serves the page with the pocket models itself. Each view is taken in light and dark, 1440,
+1024 and 390 pixels wide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 
 from tests.browser import open_page, serve
 
-WIDTHS = (1440, 390)
+WIDTHS = (1440, 1024, 390)
 _RUN_MILLISECONDS = 600_000
 
 
@@ -41,7 +41,7 @@ def _take(page: Page, prompt: str, out: Path, name: str) -> None:
     page.locator("#prompt textarea").fill(prompt)
     page.locator("#run").click()
     page.locator("#announcement", has_text="Done.").wait_for(timeout=_RUN_MILLISECONDS)
-    page.wait_for_timeout(1500)  # the slider's pictures fade in
+    page.wait_for_timeout(500)
     page.screenshot(path=out / f"explore-{name}.png", full_page=True)
     page.get_by_role("tab", name="Library").click()
     page.locator("#library-cards .card").first.wait_for()

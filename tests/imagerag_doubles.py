@@ -78,6 +78,10 @@ class Squares:
     def rows_of(self, split: str | None = None) -> list[str]:
         return list(CAPTIONS)
 
+    @property
+    def fingerprint(self) -> str:
+        return "squares-1"
+
     def caption(self, image_id: str) -> str:
         if image_id not in CAPTIONS:
             raise UserError(f"The library has no image {image_id!r}; choose one that it lists.")
@@ -119,7 +123,6 @@ def toolbox(critic: ScriptedCritic | None = None, painter: Painter | None = None
         critic=critic or ScriptedCritic(),
         searcher=squares,
         library=squares,
-        library_fingerprint="squares-1",
         profile=POCKET,
         versions={"ragdemo": "test"},
     )

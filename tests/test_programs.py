@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from ragdemo.backend import BackendError
@@ -87,3 +91,24 @@ def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
     next(iter(job))
     job.cancel()
     assert client.predict("a robot in the city", api_name="/run")["event"] == "Result"
+
+
+def test_mcp_is_a_switch(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert httpx.get(f"{client.src}gradio_api/mcp/", timeout=30).status_code == 404
+
+    async def used(address: str) -> tuple[set[str], str]:
+        """The names of the tools, and what the search finds."""
+        async with (
+            streamable_http_client(f"{address}gradio_api/mcp/") as (reading, writing, _),
+            ClientSession(reading, writing) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            found = await session.call_tool("search", {"query": "a quixel butterfly", "k": 1})
+            return tools, found.content[0].text
+
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+    with serve(build_page(ScriptedBackend(0.01), METHODS, pocket_vocabulary())) as address:
+        tools, found = asyncio.run(used(address))
+    assert tools == {"run", "search"}
+    assert "lib/quixel butterfly/0" in found

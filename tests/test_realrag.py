@@ -157,6 +157,10 @@ def test_the_class_prompt_is_the_papers() -> None:
 class Backwards(Squares):
     """A trained retriever that prefers what the frozen one finds last."""
 
+    @property
+    def fingerprint(self) -> str:
+        return "squares-backwards"
+
     def _score(self, query: str, image_id: str) -> float:
         return 1 - super()._score(query, image_id)
 
@@ -185,6 +189,8 @@ def test_the_three_retrievers_are_asked_the_same_and_the_chosen_one_decides() ->
     used = {name: of(events, References).used[0].id for name, events in first.items()}
     assert used["zero"] == used["normal"] == "quixel-1"
     assert used["real"] != "quixel-1"
+    named = {name: of(events, Result).recipe.library_fingerprint for name, events in first.items()}
+    assert named == {"zero": "squares-1", "normal": "squares-1", "real": "squares-backwards"}
 
 
 def test_settings_and_choices_reach_the_drawing() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import random
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from PIL import Image
@@ -16,13 +21,13 @@ from ragdemo import events
 from ragdemo.methods import METHODS
 from ragdemo.recipe import Recipe, read_png
 from ragdemo.types import Check, Reference, Request
-from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.choices import changed
+from ragdemo.ui import ahead, chapters, comparison, prompt_help
+from ragdemo.ui.choices import changed, controls_of
 from ragdemo.ui.controls import CONTROLS, Choice, ControlPanel
 from ragdemo.ui.markup import escape, mark_spans, marked
-from ragdemo.ui.pictures import PictureFolder
 from ragdemo.ui.story import Phase, Story, begin, chapter_state, fail, finish, reduce, regenerate, stop
 from ragdemo.ui.vocabulary import Vocabulary
+from tests.scripted_backend import ScriptedBackend
 
 IMAGE = Image.new("RGB", (128, 128), "orange")
 REQUEST = Request("a quixel butterfly in the snow", seed=7)
@@ -139,10 +144,10 @@ def test_progress_belongs_to_the_active_chapter() -> None:
 
 
 def test_evidence_shows_score_concept_and_use() -> None:
-    html = chapters.evidence(told(DRAFT, NO, MISSING, CAPTIONS, FOUND))
-    assert "3,120 images searched · 9 ms" in html
+    cards = chapters.evidence(told(DRAFT, NO, MISSING, CAPTIONS, FOUND))
+    assert "3,120 images searched · 9 ms" in cards
     for shown in ("0.41", "0.31", "✓ used", "not used", "keywords 2.5", "a velmor butterfly"):
-        assert shown in html
+        assert shown in cards
 
 
 def test_an_unread_reply_is_told() -> None:
@@ -150,7 +155,7 @@ def test_an_unread_reply_is_told() -> None:
     assert "after 3 tries" in chapters.missing(told(DRAFT, NO, unread))
 
 
-@pytest.mark.parametrize("render", [chapters.draft, chapters.missing, chapters.evidence, chapters.pair])
+@pytest.mark.parametrize("render", [chapters.draft, chapters.missing, chapters.evidence, chapters.after])
 def test_every_text_from_outside_is_escaped(render: Callable[[Story], str]) -> None:
     bad = Reference(ATTACK, ATTACK, 0.4, ATTACK, IMAGE)
     story = told(
@@ -162,10 +167,10 @@ def test_every_text_from_outside_is_escaped(render: Callable[[Story], str]) -> N
         RESULT,
         events.Verdict(True, ATTACK, 0.1, of="result"),
     )
-    html = render(replace(story, request=Request(ATTACK)))
-    assert "<script" not in html
-    assert "{{" not in html
-    assert "${" not in html
+    rendered = render(replace(story, request=Request(ATTACK)))
+    assert "<script" not in rendered
+    assert "{{" not in rendered
+    assert "${" not in rendered
 
 
 def test_an_error_is_announced_as_text() -> None:
@@ -173,13 +178,24 @@ def test_an_error_is_announced_as_text() -> None:
     assert 'role="alert"' in chapters.announcement(fail(told(), "The prompt is empty."))
 
 
-def test_saved_results_carry_their_recipe_under_a_harmless_name() -> None:
-    folder = PictureFolder()
-    recipe = replace(RECIPE, request=Request("../../etc/<b>Quixel</b> 蝶", seed=3))
-    path = folder.save(IMAGE, recipe)
-    assert path.endswith("/etc-b-quixel-b-3.png")
-    assert read_png(Path(path)) == recipe
-    assert folder.save(IMAGE, recipe) == path
+def test_a_result_is_kept_with_its_recipe_under_a_harmless_name(tmp_path: Path) -> None:
+    request = Request("../../etc/<b>Quixel</b> 蝶&x=1", seed=3)
+    recipe = replace(RECIPE, request=request)
+    story = replace(finish(told(DRAFT, events.Result(IMAGE, recipe, 1.3))), request=request)
+    kept = html.unescape(comparison.keep(story))
+    assert 'download="etc-b-quixel-b-x-1-3.png"' in kept
+    (tmp_path / "kept.png").write_bytes(base64.b64decode(re.search(r"base64,([^\"]+)", kept)[1]))
+    assert read_png(tmp_path / "kept.png") == recipe
+    link = re.search(r'data-link="\?([^"]+)"', kept)[1]
+    assert parse_qs(link) == {"prompt": [request.prompt], "method": ["imagerag"], "seed": ["3"]}
+    assert comparison.keep(told(DRAFT, RESULT)) == ""  # it still runs
+
+
+def test_the_slider_needs_both_pictures() -> None:
+    both = finish(told(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT))
+    assert chapters.after(both).count('type="range"') == 1
+    alone = replace(both, draft=None, request=replace(REQUEST, settings={"mode": "generation"}))
+    assert 'type="range"' not in chapters.after(alone)
 
 
 def test_settings_hold_only_what_differs_from_the_defaults() -> None:
@@ -227,6 +243,21 @@ def test_a_click_that_fits_no_card_changes_nothing() -> None:
     assert changed(told(DRAFT, NO, MISSING, CAPTIONS, FOUND), "reject", "lib/1") is None  # it still runs
 
 
+def test_a_control_shows_as_many_other_references_as_the_run() -> None:
+    class Few(ScriptedBackend):
+        def alike(self, image_id: str, seed: int) -> str:
+            return f"lib/{seed % 2}"
+
+        def run(self, request: Request, replay: Sequence[events.Event] = ()) -> Iterator[events.Event]:
+            asked.append(request)
+            return iter(())
+
+    asked: list[Request] = []
+    story = done(DRAFT, NO, MISSING, CAPTIONS, replace(FOUND, used=(USED, OTHER)), RESULT)
+    next(controls_of(story, Few()))
+    assert sorted(asked[0].pinned) == ["lib/0", "lib/1"]
+
+
 def test_a_story_told_again_begins_at_its_references() -> None:
     story = done(DRAFT, NO, MISSING, CAPTIONS, FOUND, RESULT)
     again = regenerate(story, replace(REQUEST, rejected=("lib/1",)))
@@ -242,23 +273,69 @@ def test_chapters_that_a_mode_leaves_out_are_said_to_be() -> None:
     generation = of("generation", MISSING, CAPTIONS, FOUND, RESULT)
     assert states(generation) == ("skipped", "done", "done", "done")
     assert "No draft in this mode" in chapters.draft(generation)
-    assert chapters.pair(generation).count("<img") == 1
+    assert comparison.pair(generation).count("<img") == 1
     rephrased = events.Rephrased("a plain butterfly", "a plain butterfly", 0.1)
     words = of("rephrase", DRAFT, NO, rephrased, RESULT)
     assert states(words) == ("done", "done", "skipped", "done")
     assert "a plain butterfly" in chapters.missing(words)
-    assert "in other words" in chapters.pair(words)
+    assert "in other words" in comparison.pair(words)
 
 
 def test_checks_are_told_in_signs_and_in_words() -> None:
-    shown = chapters.checklist((Check("kind", True), Check("<b>", False)))
+    shown = comparison.checklist((Check("kind", True), Check("<b>", False)))
     assert "✓" in shown
     assert "not shown" in shown
     assert "<b>" not in shown
-    assert chapters.checklist(()) == ""
+    assert comparison.checklist(()) == ""
 
 
 def test_only_a_story_that_has_ended_offers_other_references() -> None:
     running = told(DRAFT, NO, MISSING, CAPTIONS, FOUND)
     assert "data-act" not in chapters.evidence(running)
     assert chapters.evidence(done(*running.events, RESULT)).count("data-act") == 4
+
+
+def test_events_that_come_together_are_told_together_and_none_is_lost() -> None:
+    def run() -> Iterator[events.Event]:
+        yield DRAFT
+        yield NO
+        time.sleep(5 * ahead.GATHER_SECONDS)
+        yield MISSING
+
+    with ahead.Ahead(run()) as batches:
+        told_ones = [(tuple(batch), batches.has_ended) for batch in batches]
+    assert told_ones == [((DRAFT, NO), False), ((MISSING,), True)]
+
+
+def test_what_breaks_a_run_is_raised_after_what_it_had_told() -> None:
+    def run() -> Iterator[events.Event]:
+        yield DRAFT
+        raise KeyError("nobody foresaw this")
+
+    seen: list[events.Event] = []
+
+    def listen() -> None:
+        with ahead.Ahead(run()) as batches:
+            for batch in batches:
+                seen.extend(batch)
+
+    with pytest.raises(KeyError, match="nobody foresaw this"):
+        listen()
+    assert seen == [DRAFT]
+
+
+def test_leaving_a_run_closes_it_and_waits_for_that() -> None:
+    closed: list[bool] = []
+
+    def run() -> Iterator[events.Event]:
+        try:
+            while True:
+                time.sleep(0.005)
+                yield events.Progress("draft", 1, 2)
+        finally:
+            time.sleep(0.05)
+            closed.append(True)
+
+    with ahead.Ahead(run()) as batches:
+        next(iter(batches))
+    assert closed == [True]

@@ -71,11 +71,11 @@ def test_a_whole_run_from_prompt_to_downloaded_recipe(
     expect(cards).to_have_count(4)
     expect(cards.first).to_contain_text("a quixel butterfly")
     expect(cards.first).to_contain_text("0.41")
-    expect(page.locator("#pair img")).to_have_count(2, timeout=RUN)
-    expect(page.locator("#slider img").first).to_be_visible()
+    expect(page.locator(".pair img")).to_have_count(2, timeout=RUN)
+    expect(page.locator(".wipe img").first).to_be_visible()
     expect(page.locator("#announcement")).to_have_text("Done.")
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Download with recipe").click()
+        page.get_by_role("link", name="Download with recipe").click()
     saved.value.save_as(tmp_path / "result.png")
     assert read_png(tmp_path / "result.png").request == backend.requests[-1]
     assert backend.requests[-1].prompt == "a quixel butterfly in the snow"
@@ -96,7 +96,7 @@ def test_markup_in_prompt_and_replies_is_shown_as_text(page: Page) -> None:
 def finished(page: Page) -> None:
     """Wait for the end of a run that draws twice."""
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
-    expect(page.locator("#pair img")).to_have_count(2)
+    expect(page.locator(".pair img")).to_have_count(2)
 
 
 def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
@@ -105,7 +105,7 @@ def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
     ask(page, "a quixel butterfly in the snow")
     finished(page)
     draft = page.locator(".chapter.draft img").get_attribute("src")
-    before = page.locator("#pair img").nth(1).get_attribute("src")
+    before = page.locator(".pair img").nth(1).get_attribute("src")
     cards = page.locator(".chapter.evidence .card")
     rejected = cards.first.locator(".caption").get_attribute("title")
     cards.first.get_by_role("button", name="Reject").press("Enter")
@@ -119,7 +119,7 @@ def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
     cards.nth(2).get_by_role("button", name="Use").click()
     expect(cards.first.locator(".caption")).to_have_attribute("title", wanted, timeout=RUN)
     finished(page)
-    assert page.locator("#pair img").nth(1).get_attribute("src") != before
+    assert page.locator(".pair img").nth(1).get_attribute("src") != before
     expect(cards.first.locator(".note")).to_have_text("✓ pinned")
     page.get_by_role("button", name="take back").click()
     expect(page.locator(".turned-down")).to_have_count(0, timeout=RUN)
@@ -153,7 +153,7 @@ def test_a_refused_request_leaves_the_story_as_it_is(
     expect(page.get_by_role("alert")).to_have_text(
         "Your image broken.png cannot be read; choose a PNG, JPEG or WebP file."
     )
-    expect(page.locator("#pair img")).to_have_count(2)
+    expect(page.locator(".pair img")).to_have_count(2)
     expect(page.locator(".chapter.evidence .card").first.get_by_role("button", name="Reject")).to_be_visible()
     assert len(backend.requests) == asked
 
@@ -192,11 +192,40 @@ def test_realrag_tells_what_it_draws_anyway_and_three_rankings(page: Page, backe
     assert backend.requests[-1].method == "realrag"
 
 
+def test_the_slider_moves_by_mouse_and_by_keys(page: Page) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    at = "() => document.querySelector('.wipe').style.getPropertyValue('--at')"
+    box = page.locator(".wipe").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    assert 75 <= int(page.evaluate(at).rstrip("%")) <= 85
+    page.get_by_label("How much of the draft is shown").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(at) == "0%"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(at) == "1%"
+    page.get_by_role("button", name="Enlarge").click()
+    expect(page.locator(".wipe:fullscreen")).to_be_visible()
+    page.get_by_role("button", name="Enlarge").click()
+    expect(page.locator(".wipe:fullscreen")).to_have_count(0)
+
+
+def test_the_link_is_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(page.url.split("?")[0])
+    assert link.endswith("?prompt=a+quixel+butterfly+in+the+snow&method=imagerag&seed=7")
+
+
 def test_checks_stand_under_the_pictures(page: Page) -> None:
     ask(page, "a quixel butterfly in the snow")
     finished(page)
     expect(page.locator(".chapter.draft .checklist li")).to_have_count(2)
-    expect(page.locator("#pair .checklist")).to_have_count(2)
+    expect(page.locator(".pair .checklist")).to_have_count(2)
 
 
 def test_an_example_answers_at_once_from_its_recording(page: Page, backend: ScriptedBackend) -> None:
@@ -220,9 +249,9 @@ def test_a_saved_picture_restores_everything_and_draws_again(
     ask(page, "a quixel butterfly in the desert")
     finished(page)
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Download with recipe").click()
+        page.get_by_role("link", name="Download with recipe").click()
     saved.value.save_as(tmp_path / "saved.png")
-    picture = page.locator("#pair img").nth(1).get_attribute("src")
+    picture = page.locator(".pair img").nth(1).get_attribute("src")
     wanted = backend.requests[-1]
     page.goto(address)
     page.get_by_role("button", name="Open a saved picture").click()
@@ -232,7 +261,7 @@ def test_a_saved_picture_restores_everything_and_draws_again(
     expect(page.locator("#seed input")).to_have_value("123")
     assert backend.requests[-1] == wanted
     assert wanted.settings == {"max_rounds": 3}
-    assert page.locator("#pair img").nth(1).get_attribute("src") == picture
+    assert page.locator(".pair img").nth(1).get_attribute("src") == picture
 
 
 def test_a_picture_without_a_recipe_is_a_sentence(page: Page, tmp_path: Path) -> None:
@@ -270,15 +299,15 @@ def test_a_reload_while_it_runs_frees_the_engine_and_keeps_the_prompt(
 def test_two_visitors_never_see_each_others_pictures(page: Page, address: str) -> None:
     ask(page, "a quixel butterfly in the snow")
     finished(page)
-    own = page.locator("#pair img").nth(1).get_attribute("src")
+    own = page.locator(".pair img").nth(1).get_attribute("src")
     other = page.context.browser.new_context().new_page()
     other.goto(address)
     other.locator("#run").wait_for(timeout=RUN)
     assert other.locator(".chapter img").count() == 0
     ask(other, "a quixel butterfly in the desert")
     finished(other)
-    assert other.locator("#pair img").nth(1).get_attribute("src") != own
-    assert page.locator("#pair img").nth(1).get_attribute("src") == own
+    assert other.locator(".pair img").nth(1).get_attribute("src") != own
+    assert page.locator(".pair img").nth(1).get_attribute("src") == own
 
 
 def test_an_approved_draft_needs_no_evidence(page: Page) -> None:
@@ -286,8 +315,8 @@ def test_an_approved_draft_needs_no_evidence(page: Page) -> None:
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     expect(page.locator(".chapter.missing")).to_contain_text("Nothing: the critic finds everything")
     expect(page.locator(".chapter.evidence .card")).to_have_count(0)
-    expect(page.locator("#comparison")).to_be_hidden()
-    expect(page.locator("#download")).to_be_visible()
+    expect(page.locator(".comparison")).to_have_count(0)
+    expect(page.locator(".keep a")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -297,7 +326,7 @@ def test_an_approved_draft_needs_no_evidence(page: Page) -> None:
 def test_a_bad_prompt_is_one_sentence_and_the_page_lives_on(page: Page, prompt: str, sentence: str) -> None:
     ask(page, prompt)
     expect(page.get_by_role("alert")).to_contain_text(sentence)
-    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#stop")).to_be_hidden()
     ask(page, "a robot in the city")
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
@@ -312,7 +341,7 @@ def test_a_seed_out_of_range_is_a_sentence(page: Page) -> None:
 def test_an_engine_error_is_a_sentence(page: Page, prompt: str, sentence: str) -> None:
     ask(page, prompt)
     expect(page.get_by_role("alert")).to_contain_text(sentence, timeout=RUN)
-    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#stop")).to_be_hidden()
 
 
 def test_stop_frees_the_engine_for_the_next_visitor(
@@ -410,7 +439,7 @@ def test_the_pill_follows_the_models(page: Page, backend: ScriptedBackend) -> No
 def test_the_page_fits_its_window(address: str, width: int) -> None:
     with open_page(address, width, 844) as page:
         ask(page, "a quixel butterfly in the snow")
-        expect(page.locator("#pair img")).to_have_count(2, timeout=RUN)
+        expect(page.locator(".pair img")).to_have_count(2, timeout=RUN)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

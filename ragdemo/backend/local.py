@@ -26,7 +26,7 @@ from ragdemo.methods import get_method
 from ragdemo.methods.base import Toolbox
 from ragdemo.methods.running import told_drawing
 from ragdemo.models.interfaces import Drawing
-from ragdemo.profiles import ASSETS, get_profile
+from ragdemo.profiles import ASSETS, PROFILES, get_profile
 from ragdemo.types import Reference, Request, UserError, check_prompt, check_seed
 
 if TYPE_CHECKING:
@@ -191,9 +191,13 @@ class LocalBackend:
             from ragdemo.models.downloads import require_downloads
 
             require_downloads(self._profile, self._may_download, _say)
+        import torch
+
         from ragdemo.library.search import Searcher, read_known_words
         from ragdemo.models.encoder import load_encoder
 
+        if self._profile.cpu_threads:
+            torch.set_num_threads(self._profile.cpu_threads)
         encoder = load_encoder(self._profile.encoder, "cpu")
         folder = Path(self._profile.encoder.removeprefix("local-dir:"))
         return Searcher(library, encoder, known_words=read_known_words(folder / KNOWN_WORDS_FILE))
@@ -211,12 +215,17 @@ class LocalBackend:
             critic=load_critic(self._profile.critic, self._device),
             searcher=found,
             library=library,
-            library_fingerprint=found.fingerprint,
             profile=self._profile,
             retrievers=load_retrievers(found, ASSETS / self._profile.name / HEADS),
-            versions=versions() | {"profile": self._profile.name},
+            versions=versions() | {"profile": self._profile.name} | self._other_critic(),
             split=REFERENCE_SPLIT if REFERENCE_SPLIT in library.splits else None,
         )
+
+    def _other_critic(self) -> dict[str, str]:
+        """The critic that the environment named in the place of the profile's own."""
+        critic = self._profile.critic
+        is_own = self._profile.name in PROFILES and critic == PROFILES[self._profile.name].critic
+        return {} if is_own else {"critic": critic if critic.startswith("openai:") else Path(critic).name}
 
 
 def versions() -> dict[str, str]:

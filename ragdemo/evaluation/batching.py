@@ -135,13 +135,15 @@ class _Generator:
 
 
 class _Forwarding:
-    """Any object whose methods are called in the worker thread."""
+    """Any object, its methods called in the worker thread."""
 
     def __init__(self, target: Any, submit: Callable[[Callable[[], Any]], Any]) -> None:
         self._target, self._submit = target, submit
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._target, name)
+        if not callable(method):
+            return method
         return lambda *args, **kwargs: self._submit(lambda: method(*args, **kwargs))
 
 

@@ -17,6 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ragdemo.backend.local import LocalBackend
 from ragdemo.evaluation.batching import Together
 from ragdemo.evaluation.measures import Measures
@@ -53,7 +55,9 @@ def main(method: str, out: Path, limit: int | None = None, seeds: int | None = N
 
 def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
+    threads = torch.get_num_threads()
     toolbox = LocalBackend().toolbox()
+    torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
     _same_run(
         folder, {"method": method, "limit": limit, "seeds": seeds, "generator": toolbox.generator.fingerprint}
     )

@@ -33,6 +33,11 @@ class Hit(Protocol):
 class Searcher(Protocol):
     """Finds library images for a caption."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the library's content and of what embedded it: the encoder, and a trained head where there is one."""
+        ...
+
     def search_text(
         self,
         query: str,
@@ -82,15 +87,13 @@ class Toolbox:
 
     `searcher` searches with the frozen encoder, `retrievers` are trained ones of the same library ("normal", "real"),
     or why one of them cannot be had.
-    `split` is the part of the library that is searched (None = all of it); `library_fingerprint` covers the library's
-    content and the encoder that embedded it; `versions` maps package to version.
+    `split` is the part of the library that is searched (None = all of it); `versions` maps package to version.
     """
 
     generator: ImageGenerator
     critic: VisionCritic
     searcher: Searcher
     library: ReferenceLibrary
-    library_fingerprint: str
     profile: Profile
     versions: Mapping[str, str]
     split: str | None = None

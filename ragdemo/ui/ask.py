@@ -64,7 +64,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
     )
     with gr.Row(elem_id="actions"):
         run = gr.Button("Run", variant="primary", elem_id="run", min_width=120, scale=3)
-        stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1, interactive=False)
+        stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1)
     announcement = html(chapters.announcement(Story()), elem_id="announcement")
     with gr.Row(elem_id="seed-row"):
         seed = gr.Number(7, label="Seed", precision=0, elem_id="seed", min_width=100)

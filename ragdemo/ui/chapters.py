@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from PIL import Image
-
-from ragdemo.types import Check, Reference
 from ragdemo.ui.cards import evidence_cards, skeleton_cards
-from ragdemo.ui.markup import duration, escape, marked, picture
+from ragdemo.ui.comparison import checklist, comparison, keep
+from ragdemo.ui.markup import duration, escape, marked, picture, plain, quote
 from ragdemo.ui.ranks import ranks
 from ragdemo.ui.story import CHAPTERS, Chapter, Phase, Story, chapter_state
 
@@ -43,17 +41,12 @@ _ANYWAY = (
 _HALTED = "Stopped before this."
 _NO_DRAFT = "No draft in this mode: the critic says at once what must be seen."
 _NO_SEARCH = "Nothing is looked up: this control only says the prompt in other words."
-_CONTROLS_PREVIEW = (
-    "Three controls, on the same prompt: another reference of the same kind, the same wish in words alone, and other "
-    "seeds without any reference."
-)
-_MEASURED = "Measured by a classifier that no method ever asks"
 
 
 def draft(story: Story) -> str:
     """Chapter 1: the generator's own picture, or how far it is."""
     if story.draft is None:
-        words = _plain(_NO_DRAFT) if "draft" in story.skipped else _waiting(story, "draft")
+        words = plain(_NO_DRAFT) if "draft" in story.skipped else _waiting(story, "draft")
         return _chapter(story, "draft", "", f'<div class="frame void">{words}</div>')
     image = picture(story.draft.image, f"Draft: {_prompt(story)}")
     aside = "recorded" if story.recorded else duration(story.draft.seconds)
@@ -84,7 +77,7 @@ def _reflection(story: Story) -> str:
     found = story.negative.reference
     body = (
         f'<div class="reflection">{picture(found.image, found.caption, 256)}<div><p class="prompt-line" dir="auto">'
-        f"{escape(found.caption)}</p>{_plain(_ANYWAY)}</div></div>"
+        f"{escape(found.caption)}</p>{plain(_ANYWAY)}</div></div>"
     )
     return _chapter(story, "missing", f"similarity {found.score:.2f}", body)
 
@@ -96,78 +89,27 @@ def evidence(story: Story) -> str:
         aside = f"{found.library_size:,} images searched · {duration(found.seconds)}"
         pinned = story.request.pinned if story.request is not None else ()
         body = evidence_cards(found.used, found.others, pinned if story.can_change_references else None)
-        body = (body or _plain("The library holds nothing like it.")) + _turned_down(story)
+        body = (body or plain("The library holds nothing like it.")) + _turned_down(story)
         if story.rankings is not None:
             body = f'<div class="compared">{ranks(story.rankings.rankings)}</div>{body}'
         return _chapter(story, "evidence", aside, body)
     if "evidence" in story.skipped:
         words = "Not needed, so nothing was searched." if story.approved else _NO_SEARCH
-        return _chapter(story, "evidence", "", _plain(words))
+        return _chapter(story, "evidence", "", plain(words))
     cards = skeleton_cards() if chapter_state(story, "evidence") == "active" else ""
     return _chapter(story, "evidence", "", cards + _waiting(story, "evidence"))
 
 
 def after(story: Story) -> str:
-    """The head of chapter 4; slider and downloads below it are components of their own."""
+    """Chapter 4: before and after, and what to keep."""
     if story.result is None:
         return _chapter(story, "after", "", _waiting(story, "after"))
     if story.approved:
-        return _chapter(story, "after", "", _plain("The draft stays as it is: it already shows the prompt."))
+        told = plain("The draft stays as it is: it already shows the prompt.")
+        return _chapter(story, "after", "", told + keep(story))
     seed = story.request.seed if story.request is not None else story.result.recipe.request.seed
     took = "recorded" if story.recorded else duration(story.result.seconds)
-    return _chapter(story, "after", f"same seed {seed} · {took}", "")
-
-
-def pair(story: Story) -> str:
-    """Draft and result side by side, for eyes and keyboards that have no use for a slider."""
-    if story.result is None:
-        return ""
-    names = _used_names(story.references.used if story.references is not None else ())
-    words = ""
-    before = ""
-    if story.draft is not None:
-        before = _figure(story.draft.image, "draft", f"Draft: {_prompt(story)}", story.draft_checks)
-    after_title = "in other words" if story.mode == "rephrase" else "with references"
-    alt = f"{after_title.capitalize()}: {_prompt(story)}"
-    if story.result_verdict is not None:
-        words = _quote(story.result_verdict.reply, "critic on the new picture")
-    if story.result_checks:
-        words += f'<p class="measured">✓ ✗ {_MEASURED.lower()}.</p>'
-    return (
-        f'<div class="pair">{before}{_figure(story.result.image, after_title, alt, story.result_checks)}</div>'
-        f"{names}{words}"
-    )
-
-
-def controls(story: Story) -> str:
-    """The pictures of "is it the retrieval?", or what they will be."""
-    if not story.controls:
-        return _plain(_CONTROLS_PREVIEW) if story.result is not None and not story.approved else ""
-    figures = "".join(
-        _figure(
-            control.image,
-            f"<b>{escape(control.title)}</b> {escape(control.text)}",
-            control.title,
-            control.checks,
-        )
-        for control in story.controls
-    )
-    return f'<div class="controls">{figures}</div>'
-
-
-CHECK_TITLE = '<h2 id="title-check">Is it the retrieval?</h2>'
-
-
-def checklist(checks: tuple[Check, ...]) -> str:
-    """What the oracle finds in a picture; nothing where nothing was checked."""
-    if not checks:
-        return ""
-    rows = "".join(
-        f'<li class="{"shown" if check.shown else "absent"}"><span aria-hidden="true">{"✓" if check.shown else "✗"}'
-        f'</span> {escape(check.name)}<span class="unseen">{": shown" if check.shown else ": not shown"}</span></li>'
-        for check in checks
-    )
-    return f'<ul class="checklist" title="{_MEASURED}" aria-label="{_MEASURED}">{rows}</ul>'
+    return _chapter(story, "after", f"same seed {seed} · {took}", comparison(story) + keep(story))
 
 
 def announcement(story: Story) -> str:
@@ -182,7 +124,8 @@ def announcement(story: Story) -> str:
         Phase.STOPPED: "Stopped.",
         Phase.DONE: "Done.",
     }[story.phase]
-    return f'<p class="announce" role="status">{text}</p>'
+    running = " running" if story.phase is Phase.RUNNING else ""
+    return f'<p class="announce{running}" role="status">{text}</p>'
 
 
 def _chapter(story: Story, name: Chapter, aside: str, body: str) -> str:
@@ -198,7 +141,7 @@ def _waiting(story: Story, name: Chapter) -> str:
     state = chapter_state(story, name)
     if state == "active":
         return _progress(story, name)
-    return _plain(_HALTED if state == "halted" else _wording(story, _PREVIEWS, name))
+    return plain(_HALTED if state == "halted" else _wording(story, _PREVIEWS, name))
 
 
 def _wording(story: Story, words: dict[Chapter, str], name: Chapter) -> str:
@@ -221,13 +164,13 @@ def _progress(story: Story, name: Chapter) -> str:
 def _critic_words(story: Story) -> list[str]:
     words = []
     if story.verdict is not None:
-        words.append(_quote(story.verdict.reply, "asked whether the picture shows the prompt"))
+        words.append(quote(story.verdict.reply, "asked whether the picture shows the prompt"))
     if story.rephrased is not None:
-        words.append(_quote(story.rephrased.prompt, "asked to say it without rare words"))
+        words.append(quote(story.rephrased.prompt, "asked to say it without rare words"))
     if story.missing is not None:
-        words.append(_quote(story.missing.reply, "asked what is missing"))
+        words.append(quote(story.missing.reply, "asked what is missing"))
         if not story.missing.understood:
-            words.append(_plain(f"That could not be read as a list, after {story.missing.tries} tries."))
+            words.append(plain(f"That could not be read as a list, after {story.missing.tries} tries."))
     return words
 
 
@@ -243,17 +186,6 @@ def _critic_aside(story: Story) -> str:
     return f"critic, {duration(sum(seconds))}" if seconds else ""
 
 
-def _used_names(used: tuple[Reference, ...]) -> str:
-    if not used:
-        return ""
-    captions = " · ".join(f'<em dir="auto">{escape(reference.caption)}</em>' for reference in used)
-    return f'<p class="queries">Drawn while looking at {captions}</p>'
-
-
-def _quote(text: str, asked: str) -> str:
-    return f'<blockquote dir="auto" title="{asked}">“{escape(text.strip())}”</blockquote>'
-
-
 def _turned_down(story: Story) -> str:
     """The references that the person does not want, with the way back."""
     if story.request is None or not story.request.rejected:
@@ -265,14 +197,6 @@ def _turned_down(story: Story) -> str:
         else ""
     )
     return f'<p class="turned-down">{count} turned down {button}</p>'
-
-
-def _figure(image: Image.Image, caption: str, alt: str, checks: tuple[Check, ...] = ()) -> str:
-    return f"<figure>{picture(image, alt)}<figcaption>{caption}</figcaption>{checklist(checks)}</figure>"
-
-
-def _plain(text: str) -> str:
-    return f'<p class="plain">{escape(text)}</p>'
 
 
 def _prompt(story: Story) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ragdemo.backend.base import Backend
 
 OTHER_SEEDS = 2
+OTHER_TRIES = 20
 
 
 def changed(story: Story, act: str, image_id: str) -> Request | None:
@@ -48,13 +49,13 @@ def controls_of(story: Story, backend: Backend) -> Iterator[tuple[str, str, Iter
         return
     before = _until_references(story.events)
     found_there = [reference.id for reference in found.used if reference.id not in _own(request)]
-    others = [backend.alike(image_id, request.seed) for image_id in found_there]
+    others = _others(found_there, request.seed, backend)
     plain = replace(request, pinned=(), rejected=(), own_images=())
     if others:
         # one round with exactly these, whatever the run's own mode was
         changing = ("mode", "max_rounds", "similarity_threshold")
         kept = {key: value for key, value in request.settings.items() if key not in changing}
-        swapped = replace(plain, pinned=tuple(dict.fromkeys(others)), settings=kept)
+        swapped = replace(plain, pinned=others, settings=kept)
         yield "Another reference", "of the same kind, drawn by chance", backend.run(swapped, before)
     drawing = {key: request.settings[key] for key in ("steps", "guidance_scale") if key in request.settings}
     rewritten = replace(plain, method="imagerag", settings={**drawing, "mode": "rephrase"})
@@ -76,6 +77,15 @@ def _rewritten(events: Iterator[Event]) -> Iterator[Event]:
             told = told or isinstance(event, Rephrased)
             if told or not isinstance(event, Draft | Result):
                 yield event
+
+
+def _others(image_ids: list[str], seed: int, backend: Backend) -> tuple[str, ...]:
+    """As many other pictures of the same kinds, each once, where the library has so many."""
+    chosen: list[str] = []
+    for image_id in image_ids:
+        tries = (backend.alike(image_id, seed + turn) for turn in range(OTHER_TRIES))
+        chosen += [next((other for other in tries if other not in chosen), "")]
+    return tuple(filter(None, chosen))
 
 
 def _own(request: Request) -> frozenset[str]:

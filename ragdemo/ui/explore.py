@@ -16,6 +16,7 @@ from ragdemo.events import Draft, Event, Progress, Result
 from ragdemo.recipe import read_png
 from ragdemo.types import Check, Request, UserError
 from ragdemo.ui import chapters
+from ragdemo.ui.ahead import Ahead
 from ragdemo.ui.ask import build_ask
 from ragdemo.ui.choices import changed, controls_of
 from ragdemo.ui.components import ENGINE_QUEUE, QUIET
@@ -32,18 +33,13 @@ Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
 # Said by the browser itself: the server's first word comes only once it is this visitor's turn. The address follows
 # what is asked for, so that a link or a reload finds it again.
-_WAIT = """[
-    '<p class="announce" role="status">In line for the models …</p>', {"__type__": "update", "interactive": true}]"""
+_WAIT = """'<p class="announce running" role="status">In line for the models …</p>'"""
 _IN_LINE = f"""(prompt, method, seed) => {{
   const asked = new URLSearchParams({{prompt, method, seed}});
   if (prompt.length <= 500) history.replaceState(null, "", "?" + asked);
   return {_WAIT};
 }}"""
 _SHOWN_EVERY_SECONDS = 0.25
-_COPY_LINK = """(prompt, method, seed) => {
-  const asked = new URLSearchParams({prompt, method, seed});
-  navigator.clipboard.writeText(location.origin + location.pathname + "?" + asked);
-}"""
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
 
@@ -53,12 +49,14 @@ class _Pace:
     def __init__(self) -> None:
         self._stage, self._shown = "", 0.0
 
-    def is_due(self, progress: Progress) -> bool:
-        """Whether this progress is shown; asking counts as showing it."""
-        now = time.monotonic()
-        if progress.stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
+    def is_due(self, batch: Sequence[Event]) -> bool:
+        """Whether these events are shown; asking counts as showing them."""
+        now, newest = time.monotonic(), batch[-1]
+        is_progress = all(isinstance(event, Progress) for event in batch)
+        stage = newest.stage if isinstance(newest, Progress) else ""
+        if is_progress and stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
             return False
-        self._stage, self._shown = progress.stage, now
+        self._stage, self._shown = stage, now
         return True
 
 
@@ -84,13 +82,7 @@ class Explore:
                 self.telling = build_telling()
         self._story = gr.State(Story())
         self._opened = gr.State(None)
-        self._outputs = [
-            *self.telling.outputs,
-            self.ask.announcement,
-            self.ask.stop,
-            self._story,
-            self._opened,
-        ]
+        self._outputs = [*self.telling.outputs, self.ask.announcement, self._story]
         self._wire()
 
     @property
@@ -119,16 +111,16 @@ class Explore:
             "show_progress_on": [ask.announcement],
             **ENGINE_QUEUE,
         }
-        first = [ask.announcement, ask.stop]
-        ask.run.click(None, self.link_outputs, first, js=_IN_LINE, api_visibility="private")
+        ask.run.click(None, self.link_outputs, ask.announcement, js=_IN_LINE, api_visibility="private")
         running = ask.run.click(self._run, ask.request, **engine)
         choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
-        told.check_button.click(None, None, first, js=f"() => {_WAIT}", api_visibility="private")
-        checking = told.check_button.click(self._check, [self._story], **engine)
+        told.controls.click(None, None, ask.announcement, js=f"() => {_WAIT}", api_visibility="private")
+        checking = told.controls.click(self._check, [self._story], **engine)
         adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
-        told.link.click(None, self.link_outputs, js=_COPY_LINK, api_visibility="private")
         fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
-        opened = ask.saved.upload(self._open, [ask.saved, ask.own], [*fields, self._opened, *first], **QUIET)
+        opened = ask.saved.upload(
+            self._open, [ask.saved, ask.own], [*fields, self._opened, ask.announcement], **QUIET
+        )
         redrawing = opened.success(self._redraw, [self._opened], **engine)
         for prompt, chip in ask.chips:
             show = self._example(prompt)
@@ -190,7 +182,6 @@ class Explore:
 
     def _redraw(self, request: Request | None) -> Iterator[Updates]:
         """The run that a saved picture came from, where one was opened."""
-        yield {self._opened: None}
         if request is not None:
             yield from self._tell(begin(request))
 
@@ -250,19 +241,19 @@ class Explore:
         except UserError as error:
             yield self._say(str(error))
             return
-        replay, pace = story.events, _Pace()
+        repeated, pace = list(story.events), _Pace()
         if self._backend.status().state == "loading":
             story = replace(story, message=_LOADING)
-        yield self._retell(story)
         try:
-            with closing(self._backend.run(story.request, replay)) as events:
-                for event in events:
-                    if replay and event == replay[0]:
-                        replay = replay[1:]
-                        continue
-                    story = self._checked(reduce(story, event), event)
-                    if not isinstance(event, Progress) or pace.is_due(event):
-                        yield self._next(story, event)
+            with Ahead(self._backend.run(story.request, story.events)) as batches:
+                page = self._retell(story)
+                yield page
+                for batch in batches:
+                    story = self._grown(story, batch, repeated)
+                    if pace.is_due(batch) and not batches.has_ended:  # the end is told below
+                        # All of the page: what is not named costs Gradio more than what is as it was.
+                        page |= self._changes(story, batch)
+                        yield page
             story = finish(story)
         except self._told_errors as error:
             story = fail(story, str(error))
@@ -274,6 +265,15 @@ class Explore:
             if story.phase is Phase.RUNNING:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
+
+    def _grown(self, story: Story, batch: Sequence[Event], repeated: list[Event]) -> Story:
+        """The story after more events; `repeated` are those that it holds already, taken off as they come again."""
+        for event in batch:
+            if repeated and event == repeated[0]:
+                repeated.pop(0)
+            else:
+                story = self._checked(reduce(story, event), event)
+        return story
 
     def _checked(self, story: Story, event: Event) -> Story:
         """The story with what the new picture shows, once the models are there that tell it."""
@@ -292,11 +292,11 @@ class Explore:
     def _say(self, sentence: str) -> Updates:
         """A sentence in the place of the run's state."""
         said = chapters.announcement(fail(Story(), sentence))
-        return {self.ask.announcement: said, self.ask.stop: gr.update(interactive=False)}
+        return {self.ask.announcement: said}
 
-    def _next(self, story: Story, event: Event) -> Updates:
-        """What one event changes."""
-        if not isinstance(event, Progress):
+    def _changes(self, story: Story, batch: Sequence[Event]) -> Updates:
+        """What the newest events change: progress only its chapter."""
+        if not all(isinstance(event, Progress) for event in batch):
             return self._retell(story)
         announced = {self.ask.announcement: chapters.announcement(story), self._story: story}
         return self.telling.progress(story) | announced
@@ -304,6 +304,5 @@ class Explore:
     def _retell(self, story: Story) -> Updates:
         return self.telling.retell(story) | {
             self.ask.announcement: chapters.announcement(story),
-            self.ask.stop: gr.update(interactive=story.phase is Phase.RUNNING),
             self._story: story,
         }

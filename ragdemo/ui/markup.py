@@ -37,7 +37,7 @@ def data_url(image: Image.Image, side: int) -> str:
     shown = image.convert("RGB")
     shown.thumbnail((side, side))
     buffer = io.BytesIO()
-    shown.save(buffer, format="WEBP", quality=92)
+    shown.save(buffer, format="WEBP", quality=92, method=0)  # it is made at every telling
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
@@ -58,6 +58,16 @@ def marked(text: str, spans: Sequence[str]) -> str:
     return "".join(
         f"<mark>{escape(piece)}</mark>" if hit else escape(piece) for piece, hit in mark_spans(text, spans)
     )
+
+
+def plain(text: str) -> str:
+    """A paragraph of the page's own words."""
+    return f'<p class="plain">{escape(text)}</p>'
+
+
+def quote(text: str, asked: str) -> str:
+    """A model's own words, with what it was asked."""
+    return f'<blockquote dir="auto" title="{asked}">“{escape(text.strip())}”</blockquote>'
 
 
 def duration(seconds: float) -> str:

@@ -83,8 +83,9 @@ class _Run:
         self._settings = Settings.parse(request.settings)
         self._replay = Replay(_before_references(replay))
         self._interviewer = Interviewer(toolbox.critic, request.seed, self._settings.max_concepts)
+        self._searcher = toolbox.retriever(self._settings.retriever)
         self._evidence = Evidence(
-            toolbox.retriever(self._settings.retriever),
+            self._searcher,
             toolbox.library,
             toolbox.split,
             request,
@@ -102,7 +103,7 @@ class _Run:
         recipe = Recipe(
             self._request,
             _ids(best.references),
-            self._toolbox.library_fingerprint,
+            self._searcher.fingerprint,
             self._toolbox.versions,
         )
         yield Result(best.image, recipe, time.perf_counter() - self._start)

@@ -81,7 +81,7 @@ class _Run:
         recipe = Recipe(
             self._request,
             tuple(reference.id for reference in references.used),
-            self._toolbox.library_fingerprint,
+            self._searcher.fingerprint,
             self._toolbox.versions,
         )
         yield Result(image, recipe, time.perf_counter() - self._start)
