@@ -19,13 +19,14 @@ from ragdemo.evaluation.prompts import cases
 from ragdemo.types import Request
 from tests.browser import open_page, serve
 
-# Clicks Run and says, in milliseconds by the browser's clock, when the first event and when the end were on the page.
+# Clicks Run and says, in milliseconds by the browser's clock, when the engine's first event and when the end
+# were on the page.
 _MEASURE = """() => new Promise((resolve) => {
   const started = performance.now();
   let first = null;
   const look = () => {
-    const said = document.querySelector("#announcement").innerText;
-    const meter = document.querySelector(".chapter.draft.is-active .meter");
+    const said = document.querySelector("#announcement .announce")?.textContent ?? "";  // asks for no layout
+    const meter = document.querySelector(".chapter.draft.is-active [role=progressbar]");
     if (first === null && meter !== null) first = performance.now() - started;
     if (first !== null && said.startsWith("Done.")) {
       watching.disconnect();

@@ -47,9 +47,8 @@ def main() -> None:
     study = Study(arguments.workdir, arguments.seeds)
     found = {
         "command": f"python -m scripts.plot_realrag --seeds {arguments.seeds}",
-        "reflective negatives of the query's kind": study.near_share(),
         "batch": [study.point(variant, batch=batch) for batch in BATCHES for variant in VARIANTS],
-        "near-species share": [study.point("real", near=share) for share in SHARES],
+        "near-species share": [study.point("real", kept=share) for share in SHARES],
     }
     arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found, arguments.out.with_suffix(".png"))
@@ -74,38 +73,36 @@ class Study:
         self._asked = [name for name, tier in tiers.items() if tier in ("common", "rare")]
         self._queries = self._encoder.embed_texts([class_prompt(name) for name in self._asked])
 
-    def near_share(self) -> float:
-        """How many mined negatives show another species of the query's kind."""
-        return float(self._near().mean())
+    def point(self, variant: str, batch: int = HeadSettings.batch, kept: float = 1.0) -> dict[str, Any]:
+        """Recall@1 of heads trained at a batch size, and how many reflective negatives were near: of the query's kind.
 
-    def point(
-        self, variant: str, batch: int = HeadSettings.batch, near: float | None = None
-    ) -> dict[str, Any]:
-        """Recall@1 of heads trained at a batch size; `near` keeps that share of near negatives, the rest are random."""
-        hits: list[float] = []
+        Of the mined negatives the share `kept` stays; the others are replaced by pictures of other kinds.
+        """
+        hits, near = [], []
         for seed in range(self._seeds):
             settings = HeadSettings(batch=batch, seed=seed)
-            data = self._data if near is None else self._thinned(near, seed)
+            data = self._data if kept == 1 else self._thinned(kept, seed)
+            near.append(self._near(data))
             head = train_head(data, variant, settings)
             moved = HeadedEncoder(self._encoder, head).transform(self._vectors)
             first = (self._queries @ moved.T).argmax(1)
             hits += [float(self._shown[i] == name) for i, name in zip(first, self._asked, strict=True)]
         estimate = bootstrap(hits, self._asked * self._seeds).to_json()
-        print(variant, batch, near, estimate, flush=True)
-        return {"variant": variant, "batch": batch, "near": near, "recall@1": estimate}
+        point = {"variant": variant, "batch": batch, "near": round(float(np.mean(near)), 3)}
+        print(point, estimate, flush=True)
+        return point | {"recall@1": estimate}
 
-    def _near(self) -> np.ndarray:
-        mined = self._data.image_species[self._data.reflective_negatives()]
-        names = self._data.names
-        return np.array(
-            [i != j and self._kind[names[i]] == self._kind[names[j]] for i, j in enumerate(mined)]
-        )
+    def _near(self, data: TrainingSet) -> float:
+        """The share of reflective negatives that show another species of the query's kind."""
+        mined, names = data.image_species[data.reflective_negatives()], data.names
+        pairs = [(names[query], names[negative]) for query, negative in enumerate(mined)]
+        return float(np.mean([one != two and self._kind[one] == self._kind[two] for one, two in pairs]))
 
-    def _thinned(self, share: float, seed: int) -> TrainingSet:
+    def _thinned(self, kept: float, seed: int) -> TrainingSet:
         """The data with all but a share of the drawings replaced by pictures of other kinds."""
         rng = np.random.default_rng(seed)
         drawn = self._data.drawn.copy()
-        for i in np.flatnonzero(rng.random(len(drawn)) >= share):
+        for i in np.flatnonzero(rng.random(len(drawn)) >= kept):
             kinds = np.array([self._kind[self._data.names[j]] for j in self._data.image_species])
             others = np.flatnonzero(kinds != self._kind[self._data.names[i]])
             drawn[i] = self._data.images[rng.choice(others)]
@@ -124,8 +121,10 @@ def draw(found: dict[str, Any], file: Path) -> None:
     left.set_ylabel("recall@1 on eval")
     left.legend(frameon=False)
     points = found["near-species share"]
+    normal = next(p for p in found["batch"] if p["variant"] == "normal" and p["batch"] == HeadSettings.batch)
+    _band(right, [points[0]["near"], points[-1]["near"]], [normal, normal], "#67645c", "normal")
     _band(right, [point["near"] for point in points], points, "#b93c0a", "real")
-    right.set_xlabel("share of reflective negatives that were mined")
+    right.set_xlabel(f"share of reflective negatives of the query's kind (batch {HeadSettings.batch})")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

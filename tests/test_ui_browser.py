@@ -175,6 +175,50 @@ def test_the_controls_ask_whether_it_was_the_retrieval(page: Page, backend: Scri
     assert backend.running == 0
 
 
+def test_check_it_keeps_the_focus_and_the_slider(page: Page) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    slider = page.get_by_label("How much of the draft is shown")
+    slider.fill("80")
+    button = page.get_by_role("button", name="Check it")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    expect(button).to_be_focused()
+    expect(page.locator(".controls figure")).to_have_count(4, timeout=RUN)
+    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+    assert page.evaluate("document.querySelector('.wipe').style.getPropertyValue('--at')") == "80%"
+    assert slider.input_value() == "80"
+
+
+def test_a_control_that_breaks_is_a_sentence_and_keeps_the_story(
+    page: Page, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("nobody foresaw this")
+
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    monkeypatch.setattr(backend, "draw", broken)
+    page.get_by_role("button", name="Check it").click()
+    expect(page.get_by_role("alert")).to_contain_text("The page is fine", timeout=RUN)
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator(".chapter.evidence").get_by_role("button", name="Reject")).to_have_count(4)
+    expect(page.locator(".controls figure")).to_have_count(2)  # those that were drawn before
+
+
+def test_a_press_while_it_runs_changes_nothing(page: Page, backend: ScriptedBackend) -> None:
+    ask(page, "draw forever")
+    expect(page.locator(".chapter.draft .progress")).to_contain_text(" of ", timeout=RUN)
+    address = page.url
+    ask(page, "a robot in the city")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#announcement")).to_contain_text("Drawing the draft")
+    assert page.url == address
+    page.get_by_role("button", name="Stop").click()
+    wait_until_free(backend)
+
+
 def test_realrag_tells_what_it_draws_anyway_and_three_rankings(page: Page, backend: ScriptedBackend) -> None:
     page.locator("#method label", has_text="RealRAG").click()
     page.get_by_role("button", name="Settings").click()
@@ -271,6 +315,9 @@ def test_a_picture_without_a_recipe_is_a_sentence(page: Page, tmp_path: Path) ->
     expect(page.get_by_role("alert")).to_have_text(
         "plain.png carries no recipe; choose a PNG that this demo has saved."
     )
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("alert")).to_contain_text("carries no recipe")  # and nothing comes after it
+    expect(page.locator(".chapter h2")).to_have_count(4)
     ask(page, "a robot in the city")
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
@@ -370,6 +417,7 @@ def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
     ask(other, "a robot in the city")
     expect(other.locator("#announcement")).to_contain_text("In line for the models")
     expect(other.locator("#announcement")).to_contain_text("queue: 1/1")
+    expect(other.locator("#stop")).to_be_visible()
     other.get_by_role("button", name="Stop").click()
     expect(other.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
     page.get_by_role("button", name="Stop").click()

@@ -58,9 +58,16 @@ def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
     threads = torch.get_num_threads()
     toolbox = LocalBackend().toolbox()
     torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
-    _same_run(
-        folder, {"method": method, "limit": limit, "seeds": seeds, "generator": toolbox.generator.fingerprint}
-    )
+    trained = {k: v.fingerprint for k, v in toolbox.retrievers.items() if not isinstance(v, UserError)}
+    mark = {
+        "method": method,
+        "limit": limit,
+        "seeds": seeds,
+        "generator": toolbox.generator.fingerprint,
+        "retrievers": {"zero": toolbox.searcher.fingerprint, **trained},
+        "versions": dict(toolbox.versions),
+    }
+    _same_run(folder, mark)
     with Together(toolbox) as together:
         measures = Measures(method, together.toolbox, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
         groups = get_plan(method).groups(measures, limit, seeds)
@@ -68,7 +75,7 @@ def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
 
 
 def _same_run(folder: Path, mark: dict[str, Any]) -> None:
-    """Empty a folder whose records belong to another run: other prompts, or another generator."""
+    """Empty a folder whose records belong to another run: other prompts, other models."""
     file = folder / "run.json"
     if folder.exists() and (not file.exists() or json.loads(file.read_text(encoding="utf-8")) != mark):
         print("the kept records are of another run and are measured anew", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from queue import Empty, SimpleQueue
@@ -15,7 +16,11 @@ GATHER_SECONDS = 0.02
 
 
 class Ahead:
-    """The events of a run, made from the moment this is built; leaving the context ends the run and waits for that."""
+    """The events of a run, made from the moment this is built.
+
+    Leaving the context closes the run at its next event and waits for nothing: a page that is left must not hold up
+    the others. The next run waits for the backend's slot.
+    """
 
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
@@ -23,35 +28,38 @@ class Ahead:
         self._left = Flag()
         self.has_ended = False
         """Whether no batch follows the one at hand."""
-        self._thread = Thread(target=self._make, name="run", daemon=True)
-        self._thread.start()
+        Thread(target=self._make, name="run", daemon=True).start()
 
     def __enter__(self) -> Ahead:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._left.set()
-        self._thread.join()
 
     def __iter__(self) -> Iterator[list[Event]]:
-        """Batches of one event or more, each as soon as it is there; raises what ended the run."""
-        batch: list[Event] = []
-        while True:
-            try:
-                made = self._made.get(timeout=GATHER_SECONDS) if batch else self._made.get()
-            except Empty:
-                yield batch
-                batch = []
-                continue
-            if isinstance(made, Event):
-                batch.append(made)
-                continue
-            self.has_ended = True
+        """Batches of one event or more, `GATHER_SECONDS` after their first at the latest; raises what ended the run."""
+        while not self.has_ended:
+            batch, end = self._gather()
             if batch:
                 yield batch
-            if made is not None:
-                raise made
-            return
+            if end is not None:
+                raise end
+
+    def _gather(self) -> tuple[list[Event], BaseException | None]:
+        """The next events, and the error behind them where one ended the run."""
+        batch: list[Event] = []
+        deadline = None
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                made = self._made.get(timeout=left)
+            except Empty:
+                return batch, None
+            if not isinstance(made, Event):
+                self.has_ended = True
+                return batch, made
+            batch.append(made)
+            deadline = deadline or time.monotonic() + GATHER_SECONDS
 
     def _make(self) -> None:
         try:

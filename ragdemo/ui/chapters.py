@@ -38,6 +38,7 @@ _ANYWAY = (
     "The real picture nearest to the draft: this is what the model would have drawn anyway. The reflective retriever "
     "was trained to look elsewhere."
 )
+_COMPARED = "The prompt under three retrievers, best first; a line joins the same picture."
 _HALTED = "Stopped before this."
 _NO_DRAFT = "No draft in this mode: the critic says at once what must be seen."
 _NO_SEARCH = "Nothing is looked up: this control only says the prompt in other words."
@@ -91,7 +92,8 @@ def evidence(story: Story) -> str:
         body = evidence_cards(found.used, found.others, pinned if story.can_change_references else None)
         body = (body or plain("The library holds nothing like it.")) + _turned_down(story)
         if story.rankings is not None:
-            body = f'<div class="compared">{ranks(story.rankings.rankings)}</div>{body}'
+            compared = plain(_COMPARED) + ranks(story.rankings.rankings)
+            body = f'<div class="compared">{compared}</div>{body}'
         return _chapter(story, "evidence", aside, body)
     if "evidence" in story.skipped:
         words = "Not needed, so nothing was searched." if story.approved else _NO_SEARCH
@@ -110,6 +112,10 @@ def after(story: Story) -> str:
     seed = story.request.seed if story.request is not None else story.result.recipe.request.seed
     took = "recorded" if story.recorded else duration(story.result.seconds)
     return _chapter(story, "after", f"same seed {seed} · {took}", comparison(story) + keep(story))
+
+
+IN_LINE = '<p class="announce running" role="status">In line for the models …</p>'
+"""Said by the browser itself: the server's first word comes only once it is this visitor's turn."""
 
 
 def announcement(story: Story) -> str:

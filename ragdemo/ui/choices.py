@@ -80,11 +80,11 @@ def _rewritten(events: Iterator[Event]) -> Iterator[Event]:
 
 
 def _others(image_ids: list[str], seed: int, backend: Backend) -> tuple[str, ...]:
-    """As many other pictures of the same kinds, each once, where the library has so many."""
+    """As many other pictures of the same kinds, none twice and none of these, where the library has so many."""
     chosen: list[str] = []
     for image_id in image_ids:
         tries = (backend.alike(image_id, seed + turn) for turn in range(OTHER_TRIES))
-        chosen += [next((other for other in tries if other not in chosen), "")]
+        chosen += [next((other for other in tries if other not in (*chosen, *image_ids)), "")]
     return tuple(filter(None, chosen))
 
 

@@ -63,8 +63,7 @@ def keep(story: Story) -> str:
 
 def controls(story: Story) -> str:
     """ "Is it the retrieval?": the pictures that answer it, or what they will be."""
-    can_check = story.can_change_references and bool(story.references and story.references.used)
-    if not story.controls and (not can_check or story.result is None or story.approved):
+    if story.result is None or story.references is None or not story.references.used:
         return ""
     figures = "".join(
         _figure(
@@ -75,7 +74,8 @@ def controls(story: Story) -> str:
         )
         for control in story.controls
     )
-    disabled = "" if can_check else " disabled"
+    # not `disabled`: that would take the focus from whoever has just pressed it
+    disabled = "" if story.can_change_references else ' aria-disabled="true"'
     told = f'<div class="controls">{figures}</div>' if figures else plain(_CONTROLS_PREVIEW)
     return (
         '<section class="check" aria-labelledby="title-check"><div class="ask-check"><h2 id="title-check">'

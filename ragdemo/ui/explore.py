@@ -31,14 +31,17 @@ if TYPE_CHECKING:
 Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
 
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
-# Said by the browser itself: the server's first word comes only once it is this visitor's turn. The address follows
-# what is asked for, so that a link or a reload finds it again.
-_WAIT = """'<p class="announce running" role="status">In line for the models …</p>'"""
-_IN_LINE = f"""(prompt, method, seed) => {{
-  const asked = new URLSearchParams({{prompt, method, seed}});
-  if (prompt.length <= 500) history.replaceState(null, "", "?" + asked);
-  return {_WAIT};
+# A press while a run is told changes nothing: the server drops it. The address follows what is asked for, so that a
+# link or a reload finds it again.
+_WAIT = f"""document.querySelector(".announce.running") ? {{"__type__": "update"}} : {chapters.IN_LINE!r}"""
+_ASK = f"""(prompt, method, seed) => {{
+  const asked = new URLSearchParams({{prompt, method, seed}}), said = {_WAIT};
+  if (prompt.length <= 500 && typeof said === "string") history.replaceState(null, "", "?" + asked);
+  return said;
 }}"""
+_REFUSED = "The server took no further run; try again in a minute."
+_UNLESS_TOLD = f"""(said) => said.includes("running") ?
+  '<p class="announce failed" role="alert">{_REFUSED}</p>' : {{"__type__": "update"}}"""
 _SHOWN_EVERY_SECONDS = 0.25
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
@@ -111,10 +114,12 @@ class Explore:
             "show_progress_on": [ask.announcement],
             **ENGINE_QUEUE,
         }
-        ask.run.click(None, self.link_outputs, ask.announcement, js=_IN_LINE, api_visibility="private")
+        in_browser: dict[str, Any] = {"outputs": ask.announcement, "api_visibility": "private"}
+        ask.run.click(None, self.link_outputs, js=_ASK, **in_browser)
+        for waits in (told.controls.click, told.chapters["evidence"].click, ask.own.upload):
+            waits(None, None, js=f"() => {_WAIT}", **in_browser)
         running = ask.run.click(self._run, ask.request, **engine)
         choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
-        told.controls.click(None, None, ask.announcement, js=f"() => {_WAIT}", api_visibility="private")
         checking = told.controls.click(self._check, [self._story], **engine)
         adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
         fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
@@ -126,7 +131,10 @@ class Explore:
             show = self._example(prompt)
             chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
         # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
-        cancelled = ask.stop.click(None, cancels=[running, choosing, checking, adding, redrawing], **QUIET)
+        runs = [running, choosing, checking, adding, redrawing]
+        for run in runs:
+            run.failure(None, ask.announcement, js=_UNLESS_TOLD, **in_browser)
+        cancelled = ask.stop.click(None, cancels=runs, **QUIET)
         cancelled.then(self._stopped, [self._story], self._outputs, **QUIET)
 
     # What the buttons do
@@ -147,7 +155,7 @@ class Explore:
         """Another choice of references: the story goes on from there, what came before is not asked again."""
         request = changed(story, choice.act, choice.id)
         if request is None:
-            yield {self._story: story}
+            yield {self.ask.announcement: chapters.announcement(story)}
         elif choice.act in ("pin", "unpin"):
             yield self._retell(replace(story, request=request))
         else:
@@ -156,7 +164,7 @@ class Explore:
     def _add_own(self, story: Story, own: list[str]) -> Iterator[Updates]:
         """Pictures of one's own join the references of the last run; without one they wait for the next."""
         if not story.can_change_references or story.request is None:
-            yield {self._story: story}
+            yield {self.ask.announcement: chapters.announcement(story)}
             return
         request = replace(story.request, own_images=tuple(own))
         # where every drawing is shown the pictures, the draft must be drawn again too
@@ -178,32 +186,41 @@ class Explore:
         ask = self.ask
         values = ask.panel.values(request.method, request.settings)
         fields: Updates = {ask.prompt: request.prompt, ask.method: request.method, ask.seed: request.seed}
-        return fields | dict(zip(ask.panel.components, values, strict=True)) | {self._opened: request}
+        return (
+            fields
+            | dict(zip(ask.panel.components, values, strict=True))
+            | {self._opened: request, ask.announcement: chapters.IN_LINE}
+        )
 
     def _redraw(self, request: Request | None) -> Iterator[Updates]:
         """The run that a saved picture came from, where one was opened."""
-        if request is not None:
+        if request is None:
+            yield {self._story: gr.skip()}  # one that tells nothing at all would empty the page
+        else:
             yield from self._tell(begin(request))
 
     def _check(self, story: Story) -> Iterator[Updates]:
         """The controls of "is it the retrieval?", each shown as it is drawn."""
         told = replace(story, controls=(), phase=Phase.RUNNING, message="Drawing the controls …")
-        yield self._retell(told)
+        said: str | None = _BROKEN
         try:
+            yield self._retell(told)
             for title, text, events in controls_of(story, self._backend):
-                image = None
-                with closing(events):
-                    for event in events:
-                        if isinstance(event, Draft | Result):
-                            image = event.image
+                image = _last_picture(events)
                 if image is not None:
                     checks = self._checklist(story.request.prompt, image)  # type: ignore[union-attr]
                     told = replace(told, controls=(*told.controls, Control(title, text, image, checks)))
                     yield self._retell(told)
+            said = ""
         except self._told_errors as error:
-            yield self._retell(replace(told, phase=Phase.DONE)) | self._say(str(error))
-            return
-        yield self._retell(replace(told, phase=Phase.DONE, message=""))
+            said = str(error)
+        except GeneratorExit:
+            said = None  # who left is told nothing
+            raise
+        finally:
+            if said is not None:
+                ended = self._retell(replace(told, phase=Phase.DONE, message=""))
+                yield ended | (self._say(said) if said else {})
 
     def _example(self, prompt: str) -> Callable[[], Updates]:
         """Shows an example at once from its recording, where there is one."""
@@ -231,7 +248,7 @@ class Explore:
     # Telling
 
     def _tell(self, story: Story) -> Iterator[Updates]:
-        """The story after each event; closing this generator closes the backend's.
+        """The story after each event; closing this generator stops the models at their next event.
 
         A request that the backend refuses is one sentence, and the last story stays on the page.
         """
@@ -306,3 +323,12 @@ class Explore:
             self.ask.announcement: chapters.announcement(story),
             self._story: story,
         }
+
+
+def _last_picture(events: Iterator[Event]) -> Image.Image | None:
+    image = None
+    with closing(events):
+        for event in events:
+            if isinstance(event, Draft | Result):
+                image = event.image
+    return image

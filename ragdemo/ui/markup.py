@@ -25,7 +25,7 @@ def escape(text: str) -> str:
 def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> str:
     """An `<img>` that carries its pixels, at most `side` of them on its longer edge.
 
-    For looking only: downloads and the slider get the PNG file with its recipe.
+    For looking only: the download is a PNG with its recipe.
     """
     scale = min(1.0, side / max(image.size))
     width, height = (max(1, round(edge * scale)) for edge in image.size)

@@ -16,17 +16,20 @@ Updates = dict[Any, Any]
 
 # The buttons inside a chapter are plain HTML: what they say reaches Python as the data of the block's own click. The
 # slider and the link need no server.
-_ON_LOAD = """element.addEventListener("click", (event) => {
+_ON_LOAD = """const divide = (range) => range.parentElement.style.setProperty("--at", range.value + "%");
+element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (!button) return;
+  if (!button || button.ariaDisabled) return;
   if (button.dataset.act) trigger("click", {act: button.dataset.act, id: button.dataset.id});
   if (button.dataset.link) navigator.clipboard.writeText(location.origin + location.pathname + button.dataset.link);
   if (button.hasAttribute("data-enlarge"))
     document.fullscreenElement ? document.exitFullscreen() : button.parentElement.requestFullscreen();
 });
 element.addEventListener("input", (event) => {
-  if (event.target.type === "range") event.target.parentElement.style.setProperty("--at", event.target.value + "%");
-});"""
+  if (event.target.type === "range") divide(event.target);
+});
+// pictures told again come without their style, and the input keeps where it stood
+watch("value", () => element.querySelectorAll(".wipe input").forEach(divide));"""
 _RENDERERS: dict[Chapter, Callable[[Story], str]] = {
     "draft": chapters.draft,
     "missing": chapters.missing,
