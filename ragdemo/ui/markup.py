@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from PIL import Image
 
@@ -36,8 +37,13 @@ def data_url(image: Image.Image, side: int) -> str:
     """The pixels of an image as a URL, at most `side` on its longer edge."""
     shown = image.convert("RGB")
     shown.thumbnail((side, side))
+    return _webp_url(shown.size, shown.tobytes())
+
+
+@lru_cache(maxsize=64)  # a story is told again at each of its events, mostly with the same pictures
+def _webp_url(size: tuple[int, int], pixels: bytes) -> str:
     buffer = io.BytesIO()
-    shown.save(buffer, format="WEBP", quality=92, method=0)  # it is made at every telling
+    Image.frombytes("RGB", size, pixels).save(buffer, format="WEBP", quality=92)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
