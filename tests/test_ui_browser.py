@@ -289,6 +289,7 @@ def test_a_saved_picture_restores_everything_and_draws_again(
 ) -> None:
     page.locator("#seed input").fill("123")
     page.get_by_role("button", name="Settings").click()
+    page.wait_for_timeout(500)  # Gradio fills what was folded away a moment after it shows it
     page.get_by_label("Rounds at most").first.fill("3")
     ask(page, "a quixel butterfly in the desert")
     finished(page)

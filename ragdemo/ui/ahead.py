@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -48,18 +49,19 @@ class Ahead:
     def _gather(self) -> tuple[list[Event], BaseException | None]:
         """The next events, and the error behind them where one ended the run."""
         batch: list[Event] = []
-        deadline = None
-        while True:
+        deadline = math.inf
+        while (left := deadline - time.monotonic()) > 0:
             try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                made = self._made.get(timeout=left)
+                made = self._made.get(timeout=left if batch else None)
             except Empty:
-                return batch, None
+                break
             if not isinstance(made, Event):
                 self.has_ended = True
                 return batch, made
+            if not batch:
+                deadline = time.monotonic() + GATHER_SECONDS
             batch.append(made)
-            deadline = deadline or time.monotonic() + GATHER_SECONDS
+        return batch, None
 
     def _make(self) -> None:
         try:

@@ -130,10 +130,10 @@ class Explore:
         for prompt, chip in ask.chips:
             show = self._example(prompt)
             chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
-        # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
         runs = [running, choosing, checking, adding, redrawing]
         for run in runs:
             run.failure(None, ask.announcement, js=_UNLESS_TOLD, **in_browser)
+        # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
         cancelled = ask.stop.click(None, cancels=runs, **QUIET)
         cancelled.then(self._stopped, [self._story], self._outputs, **QUIET)
 
