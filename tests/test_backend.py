@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_models import CAPTIONS, build_assets, build_profile
 
 from ragdemo import profiles
@@ -115,6 +117,26 @@ def test_status_goes_from_loading_to_ready(assets: Path) -> None:
     while backend.status().state == "loading" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert backend.status().state == "ready"
+
+
+def test_one_drawing_uses_the_threads_that_its_profile_names(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setitem(
+        profiles.PROFILES, "tiny", dataclasses.replace(profiles.PROFILES["tiny"], cpu_threads=1)
+    )
+    try:
+        assert in_a_new_thread() == 2
+        LocalBackend("tiny", str(assets / "pocket" / "library"), "cpu").toolbox()
+        assert in_a_new_thread() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_missing_library_is_said_by_status_and_run(tmp_path: Path) -> None:

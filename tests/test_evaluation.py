@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -10,6 +11,7 @@ from imagerag_doubles import Painter, ScriptedCritic, toolbox
 from PIL import Image
 
 from ragdemo.evaluation.batching import Together
+from ragdemo.evaluation.bench import _same_run
 from ragdemo.evaluation.distances import distance, distance_difference, frechet, kernel
 from ragdemo.evaluation.judging import judge
 from ragdemo.evaluation.plans import get_plan
@@ -190,6 +192,16 @@ def test_a_drawing_asked_for_twice_is_made_once() -> None:
         again = [list(drawn(drawing))[-1] for drawing in asked]
     assert sum(painter.batches) == len(asked)
     assert [id(image) for image in first] == [id(image) for image in again]
+
+
+def test_records_are_kept_for_the_same_models_and_measured_anew_for_others(tmp_path: Path) -> None:
+    folder = tmp_path / "out.rows"
+    _same_run(folder, {"method": "realrag", "retrievers": {"real": "a"}})
+    (folder / "rare.jsonl").write_text("{}\n")
+    _same_run(folder, {"method": "realrag", "retrievers": {"real": "a"}})
+    assert (folder / "rare.jsonl").exists()
+    _same_run(folder, {"method": "realrag", "retrievers": {"real": "b"}})
+    assert not (folder / "rare.jsonl").exists()
 
 
 def test_every_method_has_a_plan() -> None:

@@ -49,7 +49,7 @@ def draft(story: Story) -> str:
     if story.draft is None:
         words = plain(_NO_DRAFT) if "draft" in story.skipped else _waiting(story, "draft")
         return _chapter(story, "draft", "", f'<div class="frame void">{words}</div>')
-    image = picture(story.draft.image, f"Draft: {_prompt(story)}")
+    image = picture(story.draft.image, f"Draft: {story.prompt}")
     aside = "recorded" if story.recorded else duration(story.draft.seconds)
     body = f'<div class="frame">{image}</div>{checklist(story.draft_checks)}'
     return _chapter(story, "draft", aside, body)
@@ -62,7 +62,7 @@ def missing(story: Story) -> str:
     lines = []
     if story.verdict is not None or story.missing is not None:
         concepts = story.missing.concepts if story.missing is not None else ()
-        lines.append(f'<p class="prompt-line" dir="auto">{marked(_prompt(story), concepts)}</p>')
+        lines.append(f'<p class="prompt-line" dir="auto">{marked(story.prompt, concepts)}</p>')
     if story.approved:
         lines.append('<p class="plain">Nothing: the critic finds everything that the prompt asks for.</p>')
     lines += _critic_words(story) + _queries(story)
@@ -203,7 +203,3 @@ def _turned_down(story: Story) -> str:
         else ""
     )
     return f'<p class="turned-down">{count} turned down {button}</p>'
-
-
-def _prompt(story: Story) -> str:
-    return story.request.prompt if story.request is not None else ""

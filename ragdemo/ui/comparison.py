@@ -33,9 +33,9 @@ def pair(story: Story) -> str:
         return ""
     before, words = "", ""
     if story.draft is not None:
-        before = _figure(story.draft.image, "draft", f"Draft: {_prompt(story)}", story.draft_checks)
+        before = _figure(story.draft.image, "draft", f"Draft: {story.prompt}", story.draft_checks)
     after_title = _after_title(story)
-    alt = f"{after_title.capitalize()}: {_prompt(story)}"
+    alt = f"{after_title.capitalize()}: {story.prompt}"
     if story.result_verdict is not None:
         words = quote(story.result_verdict.reply, "critic on the new picture")
     if story.result_checks:
@@ -128,7 +128,3 @@ def _file_name(prompt: str, seed: int) -> str:
     """Made of plain letters, so that nothing typed reaches anybody's disk as a path."""
     name = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48].strip("-") or "picture"
     return f"{name}-{seed}.png"
-
-
-def _prompt(story: Story) -> str:
-    return story.request.prompt if story.request is not None else ""

@@ -90,6 +90,11 @@ class Story:
     message: str = ""
 
     @property
+    def prompt(self) -> str:
+        """What was asked for; empty where nothing was."""
+        return self.request.prompt if self.request is not None else ""
+
+    @property
     def mode(self) -> str:
         """ImageRAG's mode; "draft" where the request says nothing."""
         return str(self.request.settings.get("mode", "draft")) if self.request is not None else "draft"
