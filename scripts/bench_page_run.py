@@ -2,8 +2,9 @@
 
     python -m scripts.bench_page_run [--runs 5] [--many 50]
 
-Serves the page with the pocket models and drives it in Chromium. The same requests run on the same backend without the
-page, in turn with the page's, so that both are measured in one run.
+Serves the page with the pocket models and drives it in Chromium. In turn with the page's, the same requests run as on
+the command line: by a process of their own that serves no page. Both begin after the same pause, since a processor that
+has rested is slower at first; which goes first alternates.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
+from ragdemo.backend import EngineProcess, LocalBackend
 from ragdemo.evaluation.prompts import cases
 from ragdemo.types import Request
 from tests.browser import open_page, serve
+
+_PAUSE = 300  # milliseconds before each run
 
 # Clicks Run and says, in milliseconds by the browser's clock, when the engine's first event and when the end
 # were on the page.
@@ -46,32 +50,35 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="prompts to time")
     parser.add_argument("--many", type=int, default=50, help="runs before memory is read again")
     arguments = parser.parse_args()
-    import app  # only here: it builds the backend
+    import app  # only here: it builds the page
 
-    backend = app.backend
-    backend.toolbox()
+    app.backend.warm_up()
+    alone = EngineProcess(backend=LocalBackend)
     prompts = [case.prompt for case in cases("rare", arguments.many + 2, 1, "tune")]
+    measured = prompts[2 : 2 + arguments.runs]
+    firsts, pages, alones = [], [], []
     with serve(app.demo) as url, open_page(url) as page:
-        for prompt in prompts[:2]:  # warm both ways
-            list(backend.run(Request(prompt, seed=7)))
+        for prompt in prompts[:2]:  # both load what they need
             _run(page, prompt)
-        after_one = _resident_megabytes()
-        firsts, pages, alones = [], [], []
-        for index, prompt in enumerate(prompts[2:]):
+            _run_alone(page, alone, prompt)
+        after_one = _resident_megabytes(app.engine)
+        for index, prompt in enumerate(measured):
+            if index % 2:
+                alones.append(_run_alone(page, alone, prompt))
             first, whole = _run(page, prompt)
-            if index >= arguments.runs:
-                continue
-            started = time.perf_counter()
-            list(backend.run(Request(prompt, seed=7)))
-            alones.append(time.perf_counter() - started)
+            if index % 2 == 0:
+                alones.append(_run_alone(page, alone, prompt))
             firsts.append(first)
             pages.append(whole)
-        after_many = _resident_megabytes()
+        for prompt in prompts[2 + arguments.runs :]:
+            _run(page, prompt)
+        after_many = _resident_megabytes(app.engine)
     ratio = statistics.median(page / alone for page, alone in zip(pages, alones, strict=True))
     print(f"first event after the click   {statistics.median(firsts):6.2f} s")
     print(f"a run on the page             {statistics.median(pages):6.2f} s")
     print(f"the same run without it       {statistics.median(alones):6.2f} s")
-    print(f"ratio                         {ratio:6.3f}")
+    total = sum(pages) / sum(alones)
+    print(f"ratio                         {ratio:6.3f}  (of the sums {total:.3f})")
     print(f"memory after the first runs   {after_one:6.0f} MB")
     print(f"memory after {len(prompts):3} runs         {after_many:6.0f} MB")
 
@@ -79,14 +86,23 @@ def main() -> None:
 def _run(page: Page, prompt: str) -> tuple[float, float]:
     """Seconds until the first event and until the end."""
     page.locator("#prompt textarea").fill(prompt)
-    page.wait_for_timeout(300)  # the hint below the prompt has been asked for and shown
+    page.wait_for_timeout(_PAUSE)  # the hint below the prompt has been asked for and shown
     first, whole = page.evaluate(_MEASURE)
     return first / 1000, whole / 1000
 
 
-def _resident_megabytes() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+def _run_alone(page: Page, alone: EngineProcess, prompt: str) -> float:
+    """Seconds of the run without the page."""
+    page.wait_for_timeout(_PAUSE)
+    started = time.perf_counter()
+    list(alone.iterate("backend", "run", Request(prompt, seed=7)))
+    return time.perf_counter() - started
+
+
+def _resident_megabytes(engine: EngineProcess) -> float:
+    """Of the page's process and the models' together."""
+    pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in ("self", engine.pid))
+    return sum(pages) * 4096 / 1e6
 
 
 if __name__ == "__main__":

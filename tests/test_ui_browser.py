@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -543,3 +546,29 @@ def press_until(page: Page, name: str) -> None:
         if page.evaluate(focused).strip() == name:
             return
     raise AssertionError(f"60 presses of Tab do not reach {name!r}")
+
+
+def test_a_page_at_rest_draws_no_frames(address: str) -> None:
+    count = (
+        "window.drawn = 0; const f = requestAnimationFrame; "
+        "window.requestAnimationFrame = (callback) => { window.drawn++; return f(callback); };"
+    )
+    with open_page(address) as page:
+        page.context.add_init_script(count)  # below the page's own script, which asks this one
+        page.reload()
+        page.locator("#run").wait_for()
+        page.wait_for_timeout(9_000)  # what opens the page moves for some seconds
+        before = page.evaluate("window.drawn")
+        page.wait_for_timeout(2_000)
+        assert page.evaluate("window.drawn") - before < 20, "left alone, Gradio asks for 120"
+
+
+def test_nothing_but_the_page_is_changed_on_its_way(address: str) -> None:
+    with urlopen(address) as page, urlopen(f"{address}config") as config:
+        body = page.read()
+        assert int(page.headers["content-length"]) == len(body)
+        assert body.count(b"window.requestAnimationFrame =") == 1
+        assert body.index(b"window.requestAnimationFrame =") < body.index(b'<script type="module"')
+        assert json.load(config)["title"].startswith("Seen, missed, found")
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"{address}nothing")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.components import QUIET, html
+from ragdemo.ui.components import html, quiet
 from ragdemo.ui.controls import ControlPanel
 from ragdemo.ui.story import Story
 from ragdemo.ui.vocabulary import Vocabulary
@@ -55,7 +55,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
     )
     hint = html(prompt_help.unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
     with gr.Row(elem_id="chips"):
-        chips = _build_chips(prompt, examples, vocabulary)
+        chips = _build_chips(prompt, hint, examples, vocabulary)
     method = gr.Radio(
         [(f"{row.title}\n{row.description}", row.name) for row in methods],
         value=methods[0].name,
@@ -86,20 +86,20 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
         )
     html(prompt_help.world_note(vocabulary), elem_id="world-note")
     if panel.components:
-        method.change(panel.show, method, panel.components, **QUIET)
+        method.change(panel.show, method, panel.components, **quiet(hint))
     dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
     prompt.change(
         lambda text: prompt_help.unknown_words(vocabulary, text),
         prompt,
         hint,
         trigger_mode="always_last",
-        **QUIET,
+        **quiet(hint),
     )
     return Ask(prompt, chips, method, seed, panel, own, saved, run, stop_button, announcement)
 
 
 def _build_chips(
-    prompt: gr.Textbox, examples: Sequence[str], vocabulary: Vocabulary
+    prompt: gr.Textbox, hint: gr.HTML, examples: Sequence[str], vocabulary: Vocabulary
 ) -> tuple[tuple[str, gr.Button], ...]:
     chips = [
         (example, gr.Button(example, size="sm", min_width=0, scale=0, elem_classes="chip"))
@@ -107,5 +107,5 @@ def _build_chips(
     ]
     if vocabulary.surprise(random.Random(0)):
         surprise = gr.Button("surprise me", size="sm", min_width=0, scale=0, elem_classes="chip")
-        surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **QUIET)
+        surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet(hint))
     return tuple(chips)

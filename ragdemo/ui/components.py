@@ -8,7 +8,20 @@ import gradio as gr
 
 # Everything that needs the models waits in one line: two runs at once would exhaust the memory.
 ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def quiet(place: gr.HTML) -> dict[str, Any]:
+    """Options of an event that is answered at once and shows no progress.
+
+    `place` is where Gradio keeps the event's state. Left to itself it keeps one in every output, and tells all of them
+    of every event to come.
+    """
+    return {
+        "queue": False,
+        "show_progress": "hidden",
+        "show_progress_on": [place],
+        "api_visibility": "private",
+    }
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:

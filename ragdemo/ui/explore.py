@@ -19,7 +19,7 @@ from ragdemo.ui import chapters
 from ragdemo.ui.ahead import Ahead
 from ragdemo.ui.ask import build_ask
 from ragdemo.ui.choices import changed, controls_of
-from ragdemo.ui.components import ENGINE_QUEUE, QUIET
+from ragdemo.ui.components import ENGINE_QUEUE, quiet
 from ragdemo.ui.story import Control, Phase, Story, begin, fail, finish, reduce, regenerate, stop
 from ragdemo.ui.telling import Updates, build_telling
 from ragdemo.ui.vocabulary import Vocabulary
@@ -110,6 +110,7 @@ class Explore:
             "outputs": self._outputs,
             "api_visibility": "private",
             "trigger_mode": "once",
+            "postprocess": False,  # HTML and states are sent as they are: asking each costs a change of threads
             "show_progress": "minimal",
             "show_progress_on": [ask.announcement],
             **ENGINE_QUEUE,
@@ -124,18 +125,23 @@ class Explore:
         adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
         fields = [ask.prompt, ask.method, ask.seed, *ask.panel.components]
         opened = ask.saved.upload(
-            self._open, [ask.saved, ask.own], [*fields, self._opened, ask.announcement], **QUIET
+            self._open,
+            [ask.saved, ask.own],
+            [*fields, self._opened, ask.announcement],
+            **quiet(ask.announcement),
         )
         redrawing = opened.success(self._redraw, [self._opened], **engine)
         for prompt, chip in ask.chips:
             show = self._example(prompt)
-            chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **QUIET)
+            chip.click(
+                show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **quiet(ask.announcement)
+            )
         runs = [running, choosing, checking, adding, redrawing]
         for run in runs:
             run.failure(None, ask.announcement, js=_UNLESS_TOLD, **in_browser)
         # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
-        cancelled = ask.stop.click(None, cancels=runs, **QUIET)
-        cancelled.then(self._stopped, [self._story], self._outputs, **QUIET)
+        cancelled = ask.stop.click(None, cancels=runs, **quiet(ask.announcement))
+        cancelled.then(self._stopped, [self._story], self._outputs, **quiet(ask.announcement))
 
     # What the buttons do
 
@@ -259,10 +265,10 @@ class Explore:
             yield self._say(str(error))
             return
         repeated, pace = list(story.events), _Pace()
-        if self._backend.status().state == "loading":
-            story = replace(story, message=_LOADING)
         try:
             with Ahead(self._backend.run(story.request, story.events)) as batches:
+                if self._backend.status().state == "loading":
+                    story = replace(story, message=_LOADING)
                 page = self._retell(story)
                 yield page
                 for batch in batches:
@@ -294,12 +300,12 @@ class Explore:
 
     def _checked(self, story: Story, event: Event) -> Story:
         """The story with what the new picture shows, once the models are there that tell it."""
+        if not isinstance(event, Draft | Result) or story.request is None:
+            return story
         if self._backend.status().state != "ready":
             return story
-        if isinstance(event, Draft | Result) and story.request is not None:
-            checks = self._checklist(story.request.prompt, event.image)
-            return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})
-        return story
+        checks = self._checklist(story.request.prompt, event.image)
+        return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})
 
     def _stopped(self, story: Story) -> Updates:
         """The story told so far; one that was still in line has told nothing, so only the line below Run changes."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ragdemo.types import UserError, check_prompt
 from ragdemo.ui.cards import library_cards, search_cards
-from ragdemo.ui.components import ENGINE_QUEUE, QUIET, html
+from ragdemo.ui.components import ENGINE_QUEUE, html, quiet
 from ragdemo.ui.markup import escape
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class LibraryTab:
         return self._show(kind, 0)
 
     def _wire(self) -> None:
-        self.kind.input(self.show_first, self.kind, self.outputs, **QUIET)
+        self.kind.input(self.show_first, self.kind, self.outputs, **quiet(self.summary))
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.click(
                 lambda kind, page, step=step: self._show(kind, page + step),
                 [self.kind, self._page],
                 self.outputs,
-                **QUIET,
+                **quiet(self.summary),
             )
         self.query.submit(
             self._search_words,

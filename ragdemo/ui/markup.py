@@ -40,10 +40,11 @@ def data_url(image: Image.Image, side: int) -> str:
     return _webp_url(shown.size, shown.tobytes())
 
 
+# Told while the models work: a quarter of the encoder's time for a tenth more bytes.
 @lru_cache(maxsize=64)  # a story is told again at each of its events, mostly with the same pictures
 def _webp_url(size: tuple[int, int], pixels: bytes) -> str:
     buffer = io.BytesIO()
-    Image.frombytes("RGB", size, pixels).save(buffer, format="WEBP", quality=92)
+    Image.frombytes("RGB", size, pixels).save(buffer, format="WEBP", quality=92, method=0)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

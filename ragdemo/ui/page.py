@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from ragdemo.types import UserError
-from ragdemo.ui.components import QUIET, html
+from ragdemo.ui.components import html, quiet
 from ragdemo.ui.explore import Checklist, Explore
 from ragdemo.ui.library_tab import LibraryTab
 from ragdemo.ui.markup import escape
@@ -29,11 +29,10 @@ def build_page(
     backend: Backend,
     methods: Sequence[MethodSpec],
     vocabulary: Vocabulary,
-    on_visit: Callable[[], None] = lambda: None,
     engine_errors: tuple[type[Exception], ...] = (),
     checklist: Checklist = lambda _prompt, _image: (),
 ) -> gr.Blocks:
-    """The page as Blocks, ready for `launch(**launch_options())`; `on_visit` is called on every page load.
+    """The page as Blocks, ready for `launch(**launch_options())`.
 
     `engine_errors` are what the backend raises with a sentence for people as its message, beside `UserError`.
     `checklist` says what of a prompt a picture shows; it is shown under the pictures and told to no method.
@@ -55,14 +54,10 @@ def build_page(
             seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
             return status_pill(status), gr.Timer(seconds, active=status.state != "ready")
 
-        def open_page() -> tuple[Any, ...]:
-            on_visit()
-            return poll()
-
-        timer.tick(poll, None, [pill, timer], **QUIET)
-        page.load(open_page, None, [pill, timer], **QUIET)
-        page.load(library.show_first, None, library.outputs, **QUIET)
-        page.load(explore.open_link, None, explore.link_outputs, **QUIET)
+        timer.tick(poll, None, [pill, timer], **quiet(pill))
+        page.load(poll, None, [pill, timer], **quiet(pill))
+        page.load(library.show_first, None, library.outputs, **quiet(pill))
+        page.load(explore.open_link, None, explore.link_outputs, **quiet(pill))
         build_programs(backend, told_errors)
     return page.queue(max_size=64)
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+
+from ragdemo.ui.frames import FewerFrames
 
 CSS_FILE = Path(__file__).with_name("page.css")
 
@@ -104,6 +107,7 @@ def launch_options() -> dict[str, Any]:
         "theme": PaperTheme(),
         # Not through `css`: Gradio would put its own prefix before every selector, and break those on the frame.
         "head": f"{HEAD}<style>{CSS_FILE.read_text(encoding='utf-8')}</style>",
+        "app_kwargs": {"middleware": [Middleware(FewerFrames)]},
         "footer_links": ["api"],
         "run_history": False,
         "max_file_size": "20mb",
