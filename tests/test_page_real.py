@@ -40,7 +40,7 @@ def test_a_whole_run_with_the_pocket_models(page: Page, tmp_path: Path) -> None:
     expect(page.locator(".pair img")).to_have_count(2)
     expect(page.locator(".pair .checklist").first).to_contain_text("quixel butterfly")
     with page.expect_download() as saved:
-        page.get_by_role("link", name="Download with recipe").click()
+        page.get_by_role("button", name="Download with recipe").click()
     saved.value.save_as(tmp_path / "result.png")
     recipe = read_png(tmp_path / "result.png")
     assert (recipe.request.prompt, recipe.request.seed) == ("a quixel butterfly in the snow", 11)

@@ -21,7 +21,7 @@ from PIL import Image
 from ragdemo import events
 from ragdemo.methods import METHODS
 from ragdemo.recipe import Recipe, read_png
-from ragdemo.types import Check, Reference, Request
+from ragdemo.types import Check, Reference, Request, UserError
 from ragdemo.ui import ahead, chapters, comparison, prompt_help
 from ragdemo.ui.choices import changed, controls_of
 from ragdemo.ui.controls import CONTROLS, Choice, ControlPanel
@@ -198,13 +198,14 @@ def test_a_result_is_kept_with_its_recipe_under_a_harmless_name(tmp_path: Path) 
     request = Request("../../etc/<b>Quixel</b> 蝶&x=1", seed=3)
     recipe = replace(RECIPE, request=request)
     story = replace(finish(told(DRAFT, events.Result(IMAGE, recipe, 1.3))), request=request)
-    kept = html.unescape(comparison.keep(story))
-    assert 'download="etc-b-quixel-b-x-1-3.png"' in kept
-    (tmp_path / "kept.png").write_bytes(base64.b64decode(re.search(r"base64,([^\"]+)", kept)[1]))
+    file = comparison.download(story)
+    assert 'download="etc-b-quixel-b-x-1-3.png"' in file
+    (tmp_path / "kept.png").write_bytes(base64.b64decode(re.search(r"base64,([^\"]+)", file)[1]))
     assert read_png(tmp_path / "kept.png") == recipe
-    link = re.search(r'data-link="\?([^"]+)"', kept)[1]
+    link = re.search(r'data-link="\?([^"]+)"', html.unescape(comparison.keep(story)))[1]
     assert parse_qs(link) == {"prompt": [request.prompt], "method": ["imagerag"], "seed": ["3"]}
     assert comparison.keep(told(DRAFT, RESULT)) == ""  # it still runs
+    assert comparison.download(Story()) == ""
 
 
 def test_the_slider_needs_both_pictures() -> None:
@@ -225,6 +226,10 @@ def test_settings_hold_only_what_differs_from_the_defaults() -> None:
         for value, control in zip(defaults, CONTROLS["imagerag"], strict=True)
     ]
     assert isinstance(panel.settings("imagerag", typed)["references_per_concept"], int)
+    with pytest.raises(UserError, match=r"^Mode cannot be 'sideways'; choose another value\.$"):
+        panel.settings("imagerag", ["sideways", *defaults[1:]])
+    with pytest.raises(UserError, match="did not arrive whole"):
+        panel.settings("imagerag", defaults[:3])
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -77,8 +77,9 @@ def test_a_whole_run_from_prompt_to_downloaded_recipe(
     expect(page.locator(".pair img")).to_have_count(2, timeout=RUN)
     expect(page.locator(".wipe img").first).to_be_visible()
     expect(page.locator("#announcement")).to_have_text("Done.")
-    with page.expect_download() as saved:
-        page.get_by_role("link", name="Download with recipe").click()
+    for _ in range(2):  # a second press saves it again
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Download with recipe").click()
     saved.value.save_as(tmp_path / "result.png")
     assert read_png(tmp_path / "result.png").request == backend.requests[-1]
     assert backend.requests[-1].prompt == "a quixel butterfly in the snow"
@@ -297,7 +298,7 @@ def test_a_saved_picture_restores_everything_and_draws_again(
     ask(page, "a quixel butterfly in the desert")
     finished(page)
     with page.expect_download() as saved:
-        page.get_by_role("link", name="Download with recipe").click()
+        page.get_by_role("button", name="Download with recipe").click()
     saved.value.save_as(tmp_path / "saved.png")
     picture = page.locator(".pair img").nth(1).get_attribute("src")
     wanted = backend.requests[-1]
@@ -367,7 +368,7 @@ def test_an_approved_draft_needs_no_evidence(page: Page) -> None:
     expect(page.locator(".chapter.missing")).to_contain_text("Nothing: the critic finds everything")
     expect(page.locator(".chapter.evidence .card")).to_have_count(0)
     expect(page.locator(".comparison")).to_have_count(0)
-    expect(page.locator(".keep a")).to_be_visible()
+    expect(page.locator(".keep button").first).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_pocket_models_tell_a_whole_run(tmp_path: Path) -> None:
         expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
         expect(page.locator(".chapter.missing blockquote").first).to_be_visible()
         with page.expect_download() as saved:
-            page.get_by_role("link", name="Download with recipe").click()
+            page.get_by_role("button", name="Download with recipe").click()
         saved.value.save_as(tmp_path / "result.png")
         assert read_png(tmp_path / "result.png").request.prompt == "a quixel butterfly in the snow"
         page.get_by_role("tab", name="Library").click()

@@ -12,8 +12,9 @@ from threading import Thread
 
 from ragdemo.events import Event
 
-# Telling an event takes the page as long as some answers take the models: what follows at once is told with it.
-GATHER_SECONDS = 0.02
+# Telling an event takes the page as long as some answers take the models: what follows at once is told with it. Nobody
+# waits for the first.
+GATHER_SECONDS = 0.1
 
 
 class Ahead:
@@ -27,6 +28,7 @@ class Ahead:
         self._events = events
         self._made: SimpleQueue[Event | BaseException | None] = SimpleQueue()
         self._left = Flag()
+        self._told_any = False
         self.has_ended = False
         """Whether no batch follows the one at hand."""
         Thread(target=self._make, name="run", daemon=True).start()
@@ -38,7 +40,7 @@ class Ahead:
         self._left.set()
 
     def __iter__(self) -> Iterator[list[Event]]:
-        """Batches of one event or more, `GATHER_SECONDS` after their first at the latest; raises what ended the run."""
+        """The first event, then batches of some, `GATHER_SECONDS` after their first; raises what ended the run."""
         while not self.has_ended:
             batch, end = self._gather()
             if batch:
@@ -59,8 +61,9 @@ class Ahead:
                 self.has_ended = True
                 return batch, made
             if not batch:
-                deadline = time.monotonic() + GATHER_SECONDS
+                deadline = time.monotonic() + (GATHER_SECONDS if self._told_any else 0)
             batch.append(made)
+        self._told_any = True
         return batch, None
 
     def _make(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.components import html, quiet
+from ragdemo.ui.components import html
 from ragdemo.ui.controls import ControlPanel
 from ragdemo.ui.story import Story
 from ragdemo.ui.vocabulary import Vocabulary
@@ -23,13 +23,17 @@ EXAMPLES = 4
 
 @dataclass(frozen=True)
 class Ask:
-    """The components of the column; `chips` are (example prompt, its button)."""
+    """The components of the column; `chips` are (example prompt, its button).
+
+    `settings` holds the values of all of the panel's components, as the browser hands them on when Run is pressed.
+    """
 
     prompt: gr.Textbox
     chips: tuple[tuple[str, gr.Button], ...]
     method: gr.Radio
     seed: gr.Number
     panel: ControlPanel
+    settings: gr.JSON
     own: gr.File
     saved: gr.File
     run: gr.Button
@@ -39,10 +43,10 @@ class Ask:
     @property
     def request(self) -> list[Any]:
         """What a request is made of, in the order of `Explore`'s run."""
-        return [self.prompt, self.method, self.seed, self.own, *self.panel.components]
+        return [self.prompt, self.method, self.seed, self.own, self.settings]
 
 
-def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
+def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict[str, Any]) -> Ask:
     """The column inside the current Blocks context, wired as far as it needs no backend."""
     examples = vocabulary.examples(EXAMPLES)
     prompt = gr.Textbox(
@@ -55,7 +59,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
     )
     hint = html(prompt_help.unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
     with gr.Row(elem_id="chips"):
-        chips = _build_chips(prompt, hint, examples, vocabulary)
+        chips = _build_chips(prompt, examples, vocabulary, quiet)
     method = gr.Radio(
         [(f"{row.title}\n{row.description}", row.name) for row in methods],
         value=methods[0].name,
@@ -71,6 +75,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
         dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         panel = ControlPanel([row.name for row in methods])
+    settings = gr.JSON(visible=False)
     with gr.Accordion("Your own pictures", open=False, elem_id="own-pictures"):
         own = gr.File(
             file_count="multiple",
@@ -86,20 +91,20 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary) -> Ask:
         )
     html(prompt_help.world_note(vocabulary), elem_id="world-note")
     if panel.components:
-        method.change(panel.show, method, panel.components, **quiet(hint))
+        method.change(panel.show, method, panel.components, **quiet)
     dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
     prompt.change(
         lambda text: prompt_help.unknown_words(vocabulary, text),
         prompt,
         hint,
         trigger_mode="always_last",
-        **quiet(hint),
+        **quiet,
     )
-    return Ask(prompt, chips, method, seed, panel, own, saved, run, stop_button, announcement)
+    return Ask(prompt, chips, method, seed, panel, settings, own, saved, run, stop_button, announcement)
 
 
 def _build_chips(
-    prompt: gr.Textbox, hint: gr.HTML, examples: Sequence[str], vocabulary: Vocabulary
+    prompt: gr.Textbox, examples: Sequence[str], vocabulary: Vocabulary, quiet: dict[str, Any]
 ) -> tuple[tuple[str, gr.Button], ...]:
     chips = [
         (example, gr.Button(example, size="sm", min_width=0, scale=0, elem_classes="chip"))
@@ -107,5 +112,5 @@ def _build_chips(
     ]
     if vocabulary.surprise(random.Random(0)):
         surprise = gr.Button("surprise me", size="sm", min_width=0, scale=0, elem_classes="chip")
-        surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet(hint))
+        surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet)
     return tuple(chips)

@@ -47,18 +47,25 @@ def pair(story: Story) -> str:
 
 
 def keep(story: Story) -> str:
-    """The result as a file that carries its recipe, and a link to the run; nothing while it still runs."""
+    """What asks for the result as a file, and a link to the run; nothing while it still runs."""
     if story.result is None or story.phase is Phase.RUNNING:
+        return ""
+    asked = story.result.recipe.request
+    link = urlencode({"prompt": asked.prompt, "method": asked.method, "seed": asked.seed})
+    return (
+        '<p class="keep"><button type="button" class="pressable" data-act="download">Download with recipe</button>'
+        f'<button type="button" class="pressable" data-link="{escape(f"?{link}")}">Copy link</button></p>'
+    )
+
+
+def download(story: Story) -> str:
+    """The result as a link to a file that carries its recipe; made when asked for, as nobody waits for it before."""
+    if story.result is None:
         return ""
     recipe = story.result.recipe
     png = base64.b64encode(png_with_recipe(story.result.image, recipe)).decode("ascii")
-    asked = recipe.request
-    link = urlencode({"prompt": asked.prompt, "method": asked.method, "seed": asked.seed})
-    return (
-        f'<p class="keep"><a class="pressable" download="{_file_name(asked.prompt, asked.seed)}" '
-        f'href="data:image/png;base64,{png}">Download with recipe</a>'
-        f'<button type="button" class="pressable" data-link="{escape(f"?{link}")}">Copy link</button></p>'
-    )
+    name = _file_name(recipe.request.prompt, recipe.request.seed)
+    return f'<a download="{name}" href="data:image/png;base64,{png}">{name}</a>'
 
 
 def controls(story: Story) -> str:

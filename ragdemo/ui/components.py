@@ -10,11 +10,11 @@ import gradio as gr
 ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
 
 
-def quiet(place: gr.HTML) -> dict[str, Any]:
-    """Options of an event that is answered at once and shows no progress.
+def quiet_options(place: gr.HTML) -> dict[str, Any]:
+    """Options of an event that is answered at once and shows no progress; one `place` for all events of a page.
 
-    `place` is where Gradio keeps the event's state. Left to itself it keeps one in every output, and tells all of them
-    of every event to come.
+    It is where Gradio keeps the event's state. Left to itself Gradio keeps one in every output, and from then on works
+    through all of them at every event.
     """
     return {
         "queue": False,

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from ragdemo.types import UserError
+
 
 @dataclass(frozen=True)
 class Slider:
@@ -130,13 +132,20 @@ class ControlPanel:
         self.components = [control.build(method == methods[0]) for method, control in self._rows]
 
     def settings(self, method: str, values: Sequence[Any]) -> dict[str, Any]:
-        """What the controls of `method` say beyond their defaults, as a request's settings."""
-        rows = zip(self._rows, values, strict=True)
-        return {
-            control.setting: control.read(value)
-            for (owner, control), value in rows
-            if owner == method and value != control.default
-        }
+        """What the controls of `method` say beyond their defaults, as a request's settings.
+
+        `values` come from the browser as they are; what no control can hold raises `UserError`.
+        """
+        if not isinstance(values, list) or len(values) != len(self._rows):
+            raise UserError("The settings did not arrive whole; reload the page and run again.")
+        said = {}
+        for (owner, control), value in zip(self._rows, values, strict=True):
+            if owner == method and value not in (control.default, None):
+                try:
+                    said[control.setting] = control.read(value)
+                except (KeyError, TypeError, ValueError):
+                    raise UserError(f"{control.label} cannot be {value!r}; choose another value.") from None
+        return said
 
     def values(self, method: str, settings: Mapping[str, Any]) -> list[Any]:
         """The inverse of `settings`: a value for every control."""

@@ -15,11 +15,11 @@ from PIL import Image
 from ragdemo.events import Draft, Event, Progress, Result
 from ragdemo.recipe import read_png
 from ragdemo.types import Check, Request, UserError
-from ragdemo.ui import chapters
+from ragdemo.ui import chapters, comparison
 from ragdemo.ui.ahead import Ahead
 from ragdemo.ui.ask import build_ask
 from ragdemo.ui.choices import changed, controls_of
-from ragdemo.ui.components import ENGINE_QUEUE, quiet
+from ragdemo.ui.components import ENGINE_QUEUE
 from ragdemo.ui.story import Control, Phase, Story, begin, fail, finish, reduce, regenerate, stop
 from ragdemo.ui.telling import Updates, build_telling
 from ragdemo.ui.vocabulary import Vocabulary
@@ -32,17 +32,18 @@ Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
 
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
 # A press while a run is told changes nothing: the server drops it. The address follows what is asked for, so that a
-# link or a reload finds it again.
+# link or a reload finds it again. What the settings say is handed on as one value: the server takes each by itself, in
+# half a millisecond.
 _WAIT = f"""document.querySelector(".announce.running") ? {{"__type__": "update"}} : {chapters.IN_LINE!r}"""
-_ASK = f"""(prompt, method, seed) => {{
+_ASK = f"""(prompt, method, seed, ...settings) => {{
   const asked = new URLSearchParams({{prompt, method, seed}}), said = {_WAIT};
   if (prompt.length <= 500 && typeof said === "string") history.replaceState(null, "", "?" + asked);
-  return said;
+  return [said, settings];
 }}"""
 _REFUSED = "The server took no further run; try again in a minute."
 _UNLESS_TOLD = f"""(said) => said.includes("running") ?
   '<p class="announce failed" role="alert">{_REFUSED}</p>' : {{"__type__": "update"}}"""
-_SHOWN_EVERY_SECONDS = 0.25
+_SHOWN_EVERY_SECONDS = 0.5
 _BROKEN = "The engine broke off this run; its log says why. The page is fine: run again."
 
 
@@ -72,21 +73,25 @@ class Explore:
         methods: Sequence[MethodSpec],
         vocabulary: Vocabulary,
         told_errors: tuple[type[Exception], ...],
+        quiet: dict[str, Any],
         checklist: Checklist = lambda _prompt, _image: (),
     ) -> None:
-        """`told_errors` carry a sentence for people as their message; `checklist` says what a picture shows."""
+        """`told_errors` carry a sentence for people as their message; `checklist` says what a picture shows.
+
+        `quiet` are the options of events that show no progress.
+        """
         self._backend = backend
         self._told_errors = told_errors
         self._checklist = checklist
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
-                self.ask = build_ask(methods, vocabulary)
+                self.ask = build_ask(methods, vocabulary, quiet)
             with gr.Column(elem_id="story", min_width=300):
                 self.telling = build_telling()
         self._story = gr.State(Story())
         self._opened = gr.State(None)
         self._outputs = [*self.telling.outputs, self.ask.announcement, self._story]
-        self._wire()
+        self._wire(quiet)
 
     @property
     def link_outputs(self) -> list[Any]:
@@ -104,7 +109,7 @@ class Explore:
             int(seed) if seed.isascii() and seed.isdigit() and len(seed) < 12 else gr.skip(),
         ]
 
-    def _wire(self) -> None:
+    def _wire(self, quiet: dict[str, Any]) -> None:
         ask, told = self.ask, self.telling
         engine: dict[str, Any] = {
             "outputs": self._outputs,
@@ -116,7 +121,8 @@ class Explore:
             **ENGINE_QUEUE,
         }
         in_browser: dict[str, Any] = {"outputs": ask.announcement, "api_visibility": "private"}
-        ask.run.click(None, self.link_outputs, js=_ASK, **in_browser)
+        asked = [*self.link_outputs, *ask.panel.components]
+        ask.run.click(None, asked, [ask.announcement, ask.settings], js=_ASK, api_visibility="private")
         for waits in (told.controls.click, told.chapters["evidence"].click, ask.own.upload):
             waits(None, None, js=f"() => {_WAIT}", **in_browser)
         running = ask.run.click(self._run, ask.request, **engine)
@@ -128,25 +134,24 @@ class Explore:
             self._open,
             [ask.saved, ask.own],
             [*fields, self._opened, ask.announcement],
-            **quiet(ask.announcement),
+            **quiet,
         )
         redrawing = opened.success(self._redraw, [self._opened], **engine)
         for prompt, chip in ask.chips:
             show = self._example(prompt)
-            chip.click(
-                show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **quiet(ask.announcement)
-            )
+            chip.click(show, None, [ask.prompt, ask.method, ask.seed, *self._outputs], **quiet)
         runs = [running, choosing, checking, adding, redrawing]
         for run in runs:
             run.failure(None, ask.announcement, js=_UNLESS_TOLD, **in_browser)
+        told.chapters["after"].click(comparison.download, self._story, told.download, **quiet)
         # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
-        cancelled = ask.stop.click(None, cancels=runs, **quiet(ask.announcement))
-        cancelled.then(self._stopped, [self._story], self._outputs, **quiet(ask.announcement))
+        cancelled = ask.stop.click(None, cancels=runs, **quiet)
+        cancelled.then(self._stopped, [self._story], self._outputs, **quiet)
 
     # What the buttons do
 
     def _run(
-        self, prompt: str, method: str, seed: int | None, own: list[str] | None, *values: Any
+        self, prompt: str, method: str, seed: int | None, own: list[str] | None, values: list[Any]
     ) -> Iterator[Updates]:
         """One run, told as it happens; a bad request is a sentence and leaves the last story where it is."""
         try:

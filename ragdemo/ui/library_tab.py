@@ -10,7 +10,7 @@ from PIL import Image
 
 from ragdemo.types import UserError, check_prompt
 from ragdemo.ui.cards import library_cards, search_cards
-from ragdemo.ui.components import ENGINE_QUEUE, html, quiet
+from ragdemo.ui.components import ENGINE_QUEUE, html
 from ragdemo.ui.markup import escape
 
 if TYPE_CHECKING:
@@ -25,9 +25,13 @@ class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
     def __init__(
-        self, backend: Backend, kinds: Sequence[str], told_errors: tuple[type[Exception], ...]
+        self,
+        backend: Backend,
+        kinds: Sequence[str],
+        told_errors: tuple[type[Exception], ...],
+        quiet: dict[str, Any],
     ) -> None:
-        """`told_errors` carry a sentence for people as their message."""
+        """`told_errors` carry a sentence for people as their message; `quiet` are a quiet event's options."""
         self._backend = backend
         self._told_errors = told_errors
         with gr.Row(elem_id="library-tools"):
@@ -62,7 +66,7 @@ class LibraryTab:
             self.previous = gr.Button("← Previous", size="sm", scale=0, min_width=110)
             self.next = gr.Button("Next →", size="sm", scale=0, min_width=110)
         self._page = gr.State(0)
-        self._wire()
+        self._wire(quiet)
 
     @property
     def outputs(self) -> list[Any]:
@@ -73,14 +77,14 @@ class LibraryTab:
         """The first page of a kind."""
         return self._show(kind, 0)
 
-    def _wire(self) -> None:
-        self.kind.input(self.show_first, self.kind, self.outputs, **quiet(self.summary))
+    def _wire(self, quiet: dict[str, Any]) -> None:
+        self.kind.input(self.show_first, self.kind, self.outputs, **quiet)
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.click(
                 lambda kind, page, step=step: self._show(kind, page + step),
                 [self.kind, self._page],
                 self.outputs,
-                **quiet(self.summary),
+                **quiet,
             )
         self.query.submit(
             self._search_words,

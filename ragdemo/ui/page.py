@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ragdemo.types import UserError
-from ragdemo.ui.components import html, quiet
+from ragdemo.ui.components import html, quiet_options
 from ragdemo.ui.explore import Checklist, Explore
 from ragdemo.ui.library_tab import LibraryTab
 from ragdemo.ui.markup import escape
@@ -42,11 +42,12 @@ def build_page(
         with gr.Row(elem_id="masthead"):
             html(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="title")
             pill = html(status_pill(backend.status()), elem_id="pill")
+        quiet = quiet_options(pill)
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                explore = Explore(backend, methods, vocabulary, told_errors, checklist)
+                explore = Explore(backend, methods, vocabulary, told_errors, quiet, checklist)
             with gr.Tab("Library"):
-                library = LibraryTab(backend, vocabulary.kinds, told_errors)
+                library = LibraryTab(backend, vocabulary.kinds, told_errors, quiet)
         timer = gr.Timer(_POLL_SECONDS)
 
         def poll() -> tuple[str, gr.Timer]:
@@ -54,12 +55,15 @@ def build_page(
             seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
             return status_pill(status), gr.Timer(seconds, active=status.state != "ready")
 
-        timer.tick(poll, None, [pill, timer], **quiet(pill))
-        page.load(poll, None, [pill, timer], **quiet(pill))
-        page.load(library.show_first, None, library.outputs, **quiet(pill))
-        page.load(explore.open_link, None, explore.link_outputs, **quiet(pill))
+        timer.tick(poll, None, [pill, timer], **quiet)
+        page.load(poll, None, [pill, timer], **quiet)
+        page.load(library.show_first, None, library.outputs, **quiet)
+        page.load(explore.open_link, None, explore.link_outputs, **quiet)
         build_programs(backend, told_errors)
-    return page.queue(max_size=64)
+    page.queue(max_size=64)
+    # Left alone, Gradio looks for work a thousand times a second, with a twentieth of a core.
+    page._queue.sleep_when_free = 0.01
+    return page
 
 
 def status_pill(status: Status) -> str:

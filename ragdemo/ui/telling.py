@@ -30,6 +30,11 @@ element.addEventListener("input", (event) => {
 });
 // pictures told again come without their style, and the input keeps where it stood
 watch("value", () => element.querySelectorAll(".wipe input").forEach(divide));"""
+# A link that has come is followed once, and then gone, so that the next press finds it changed.
+_FOLLOW = """watch("value", () => {
+  const link = element.querySelector("a");
+  if (link) { link.click(); props.value = ""; }
+});"""
 _RENDERERS: dict[Chapter, Callable[[Story], str]] = {
     "draft": chapters.draft,
     "missing": chapters.missing,
@@ -44,10 +49,11 @@ class Telling:
 
     chapters: dict[Chapter, gr.HTML]
     controls: gr.HTML
+    download: gr.HTML
 
     @property
     def outputs(self) -> list[gr.HTML]:
-        """Everything that `retell` changes."""
+        """Everything that `retell` changes; a download is made apart."""
         return [*self.chapters.values(), self.controls]
 
     def retell(self, story: Story) -> Updates:
@@ -69,4 +75,5 @@ def build_telling() -> Telling:
     third = html(chapters.evidence(Story()), js_on_load=_ON_LOAD, elem_id="evidence")
     fourth = html(chapters.after(Story()), js_on_load=_ON_LOAD, elem_id="after")
     controls = html(js_on_load=_ON_LOAD, elem_id="controls")
-    return Telling(dict(zip(CHAPTERS, (first, second, third, fourth), strict=True)), controls)
+    download = html(js_on_load=_FOLLOW, elem_id="download")
+    return Telling(dict(zip(CHAPTERS, (first, second, third, fourth), strict=True)), controls, download)
