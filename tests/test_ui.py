@@ -319,13 +319,15 @@ def test_only_a_story_that_has_ended_offers_other_references() -> None:
 def test_events_that_come_together_are_told_together_and_none_is_lost() -> None:
     def run() -> Iterator[events.Event]:
         yield DRAFT
+        time.sleep(0.02)
         yield NO
-        time.sleep(5 * ahead.GATHER_SECONDS)
         yield MISSING
+        time.sleep(5 * ahead.GATHER_SECONDS)
+        yield FOUND
 
     with ahead.Ahead(run()) as batches:
         told_ones = [(tuple(batch), batches.has_ended) for batch in batches]
-    assert told_ones == [((DRAFT, NO), False), ((MISSING,), True)]
+    assert told_ones == [((DRAFT,), False), ((NO, MISSING), False), ((FOUND,), True)]
 
 
 def test_what_breaks_a_run_is_raised_after_what_it_had_told() -> None:
