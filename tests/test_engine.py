@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +56,11 @@ class Counter:
         return "said"
 
 
+class _BreaksWhereItArrives:
+    def __reduce__(self) -> tuple:
+        return (exec, ("raise ZeroDivisionError('on arrival')",))
+
+
 @pytest.fixture
 def engine() -> Iterator[EngineProcess]:
     made = EngineProcess(counter=Counter)
@@ -94,11 +103,30 @@ def test_a_process_that_dies_is_said_and_started_anew(engine: EngineProcess) -> 
     os.kill(first, signal.SIGKILL)
     with pytest.raises(BackendError, match="process ended"):
         list(values)
-    deadline = time.monotonic() + 10
-    while not engine.has_ended and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert engine.has_ended
     assert engine.call("counter", "pid") == engine.pid != first
+
+
+def test_a_process_that_cannot_begin_keeps_nobody_waiting() -> None:
+    engine = EngineProcess(counter=_BreaksWhereItArrives())
+    for _ in range(2):
+        with pytest.raises(BackendError, match="process ended"):
+            engine.call("counter", "pid")
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        EngineProcess(counter=lambda: None).start()
+
+
+def test_a_stranger_at_the_door_ends_nobodys_run(engine: EngineProcess) -> None:
+    values = engine.iterate("counter", "count", 0.02)
+    next(values)
+    address = engine._address.result()
+    with pytest.raises(AuthenticationError):
+        Client(address, authkey=b"guessed")
+    with socket.socket(socket.AF_UNIX) as rude:
+        rude.connect(address)
+    assert [next(values) for _ in range(3)] == [1, 2, 3]
+    assert engine.call("counter", "left") == 0
+    values.close()
 
 
 def test_the_engine_ends_with_its_parent_however_that_ends() -> None:

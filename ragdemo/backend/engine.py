@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
@@ -64,12 +66,13 @@ class EngineProcess:
         with self._starting:
             if self._process is not None and not self.has_ended:
                 return
+            said = pickle.dumps((self._key, self._factories))
             self._address = Future()
             code = _CODE.format(path=sys.path)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            listening = partial(self._listen, self._process, self._address)
+            listening = partial(_introduce, self._process, said, self._address)
             threading.Thread(target=listening, name="engine", daemon=True).start()
 
     def call(self, name: str, method: str, *arguments: Any) -> Any:
@@ -83,6 +86,7 @@ class EngineProcess:
         Raises `BackendError` where the process ends meanwhile.
         """
         self.start()
+        process = self._process
         try:
             with Client(self._address.result(), authkey=self._key) as connection:
                 connection.send((name, method, arguments))
@@ -90,7 +94,10 @@ class EngineProcess:
                     if message[0] == _ERROR:
                         raise message[1]
                     yield message[1]
-        except (EOFError, ConnectionError, FileNotFoundError) as error:
+        except (EOFError, OSError, AuthenticationError) as error:
+            if process is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(1)  # so that the next call finds it ended
             raise BackendError(ENDED) from error
 
     def stop(self) -> None:
@@ -100,33 +107,37 @@ class EngineProcess:
                 self._process.stdin.close()
                 self._process.wait()
 
-    def _listen(self, process: subprocess.Popen[bytes], address: Future[Any]) -> None:
-        """Tell the process what it needs, and hear where it listens."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            pickle.dump((self._key, self._factories), process.stdin)
-            process.stdin.flush()  # and left open: its end tells the process that this one has ended
-            address.set_result(pickle.load(process.stdout))
-        except (EOFError, OSError, pickle.UnpicklingError):
-            address.set_exception(ConnectionError("the process ended before it listened"))
+
+def _introduce(process: subprocess.Popen[bytes], said: bytes, address: Future[Any]) -> None:
+    """Tell the process what it needs, and hear where it listens; one that cannot say it is ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(said)
+        process.stdin.flush()  # and left open: its end tells the process that this one has ended
+        address.set_result(pickle.load(process.stdout))
+    except Exception as error:  # noqa: BLE001 (whatever it is, callers wait for the address)
+        process.kill()
+        address.set_exception(ConnectionError(f"the process ended before it listened ({error})"))
 
 
 def serve() -> None:
     """The other side: answer calls until the process that started this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C means the page, which takes this process along
-    key, factories = pickle.load(sys.stdin.buffer)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what models print is no answer
+    key, factories = pickle.load(sys.stdin.buffer)
     objects = _Objects(factories)
     with Listener(authkey=key, backlog=64) as listener:
         with answer:
             pickle.dump(listener.address, answer)
         threading.Thread(target=_end_with_parent, args=(listener,), daemon=True).start()
         while True:
-            with suppress(EOFError, OSError):  # somebody who left while being greeted
+            try:
                 connection = listener.accept()
                 threading.Thread(target=_answer, args=(connection, objects), daemon=True).start()
+            except Exception:  # noqa: BLE001 (one caller who fails to greet must not end the others' runs)
+                time.sleep(0.05)
 
 
 class _Objects:
@@ -155,22 +166,36 @@ def _end_with_parent(listener: Listener) -> None:
 
 def _answer(connection: Connection, objects: _Objects) -> None:
     """One call: its values, then its end or its error; a caller who has left ends it at its next value."""
-    with connection, suppress(ConnectionError, EOFError):
-        name, method, arguments = connection.recv()
+    with connection, suppress(_CallerLeftError):
+        try:
+            name, method, arguments = connection.recv()
+        except (EOFError, OSError):
+            return
         try:
             result = getattr(objects[name], method)(*arguments)
             if isinstance(result, Iterator):
                 with closing(result) as values:  # type: ignore[type-var]
                     for value in values:
-                        connection.send((_VALUE, value))
+                        _send(connection, _VALUE, value)
             else:
-                connection.send((_VALUE, result))
-        except ConnectionError:
+                _send(connection, _VALUE, result)
+        except _CallerLeftError:
             raise
         except (UserError, BackendError) as error:
-            connection.send((_ERROR, error))
+            _send(connection, _ERROR, error)
         except Exception as error:  # noqa: BLE001 (it is logged here and raised there)
             traceback.print_exc()
-            connection.send((_ERROR, RuntimeError(f"{type(error).__name__}: {error}")))
+            _send(connection, _ERROR, RuntimeError(f"{type(error).__name__}: {error}"))
         else:
-            connection.send((_END, None))
+            _send(connection, _END)
+
+
+class _CallerLeftError(Exception):
+    """Nobody listens to this call any more."""
+
+
+def _send(connection: Connection, what: str, value: Any = None) -> None:
+    try:
+        connection.send((what, value))
+    except OSError as error:
+        raise _CallerLeftError from error

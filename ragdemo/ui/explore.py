@@ -272,7 +272,7 @@ class Explore:
         repeated, pace = list(story.events), _Pace()
         try:
             with Ahead(self._backend.run(story.request, story.events)) as batches:
-                if self._backend.status().state == "loading":
+                if self._backend.status().state != "ready":
                     story = replace(story, message=_LOADING)
                 page = self._retell(story)
                 yield page
@@ -309,7 +309,10 @@ class Explore:
             return story
         if self._backend.status().state != "ready":
             return story
-        checks = self._checklist(story.request.prompt, event.image)
+        try:
+            checks = self._checklist(story.request.prompt, event.image)
+        except self._told_errors:
+            return story  # a picture that is there is shown, if need be unchecked
         return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})
 
     def _stopped(self, story: Story) -> Updates:

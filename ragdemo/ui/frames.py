@@ -5,14 +5,14 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What has asked for 300 frames on end, five seconds of them, is no animation; it is called four times a second.
+# What asks for frame after frame for more than five seconds is no animation; it is called four times a second.
 _SCRIPT = b"""<script>{
   const frame = requestAnimationFrame.bind(window), unframe = cancelAnimationFrame.bind(window);
-  let frames = 0;  // that the loop at hand has asked for
+  let began = 0;  // when the loop at hand asked first
   window.requestAnimationFrame = (callback) => {
-    const asked = frames + 1;
-    const call = (now) => { frames = asked; try { callback(now); } finally { frames = 0; } };
-    return asked < 300 ? frame(call) : -setTimeout(() => call(performance.now()), 250);
+    const asked = began || performance.now();
+    const call = (now) => { began = asked; try { callback(now); } finally { began = 0; } };
+    return performance.now() - asked < 5000 ? frame(call) : -setTimeout(() => call(performance.now()), 250);
   };
   window.cancelAnimationFrame = (id) => id < 0 ? clearTimeout(-id) : unframe(id);
 }</script>"""
@@ -38,7 +38,7 @@ class FewerFrames:
                 return
             if start:
                 body = message.get("body", b"").replace(b"<head>", b"<head>" + _SCRIPT, 1)
-                if len(body) > len(message.get("body", b"")):
+                if len(body) > len(message.get("body", b"")) and not message.get("more_body"):
                     MutableHeaders(raw=start["headers"])["content-length"] = str(len(body))
                     message = message | {"body": body}
                 await send(start)
