@@ -1,7 +1,7 @@
 """A process of its own for what computes: objects are built there, and their methods called from here.
 
 Python lets one thread of a process run at a time. Beside a web server, whose threads wake a thousand times a second, a
-run took a fifth longer than alone; and while the models were imported, no page was served.
+run took a fifth longer than alone; and importing the models holds up every page.
 """
 
 from __future__ import annotations
@@ -158,9 +158,8 @@ class _Objects:
 def _end_with_parent(listener: Listener) -> None:
     sys.stdin.buffer.read()
     if os.name == "posix":
-        shutil.rmtree(
-            os.path.dirname(listener.address), ignore_errors=True
-        )  # a socket in a folder of its own
+        # the socket lies in a folder of its own
+        shutil.rmtree(os.path.dirname(listener.address), ignore_errors=True)
     os._exit(0)
 
 

@@ -40,7 +40,7 @@ def data_url(image: Image.Image, side: int) -> str:
     return _webp_url(shown.size, shown.tobytes())
 
 
-# Told while the models work: a quarter of the encoder's time for a tenth more bytes.
+# Told while the models work: a third of the encoder's time for a fifth more bytes.
 @lru_cache(maxsize=64)  # a story is told again at each of its events, mostly with the same pictures
 def _webp_url(size: tuple[int, int], pixels: bytes) -> str:
     buffer = io.BytesIO()
