@@ -1,27 +1,33 @@
 """What the page adds to a run: time to the first event, the whole run against the engine alone, memory.
 
-    python -m scripts.bench_page_run [--runs 5] [--many 50]
+    python -m scripts.bench_page_run [--runs 50] [--many 50]
 
-Serves the page with the pocket models and drives it in Chromium. In turn with the page's, the same requests run as on
-the command line: by a process of their own that serves no page. Both begin after the same pause, since a processor that
-has rested is slower at first; which goes first alternates.
+Serves the page in a process of its own and drives it in Chromium. In turn with the page's, the same requests run
+without it, in the same process of the models, since two such processes differ by up to three percent. Both begin after
+the same pause, as a processor that has rested is slower at first; which goes first alternates. What the page takes at
+rest it takes beside both; it is printed as a share of a core.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
+import psutil
 from playwright.sync_api import Page
 
-from ragdemo.backend import EngineProcess, LocalBackend
 from ragdemo.evaluation.prompts import cases
 from ragdemo.types import Request
-from tests.browser import open_page, serve
+from ragdemo.ui.theme import launch_options
+from scripts.serving import Served, served
+from tests.browser import open_page
 
 _PAUSE = 300  # milliseconds before each run
+_REST_SECONDS = 10.0
+_SERVE = "--serve"
 
 # Clicks Run and says, in milliseconds by the browser's clock, when the engine's first event and when the end
 # were on the page.
@@ -47,40 +53,43 @@ _MEASURE = """() => new Promise((resolve) => {
 def main() -> None:
     """Print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="prompts to time")
+    parser.add_argument("--runs", type=int, default=50, help="prompts to time")
     parser.add_argument("--many", type=int, default=50, help="runs before memory is read again")
     arguments = parser.parse_args()
-    import app  # only here: it builds the page
-
-    app.backend.warm_up()
-    alone = EngineProcess(backend=LocalBackend)
-    prompts = [case.prompt for case in cases("rare", arguments.many + 2, 1, "tune")]
+    prompts = [case.prompt for case in cases("rare", max(arguments.runs, arguments.many) + 2, 1, "tune")]
     measured = prompts[2 : 2 + arguments.runs]
     firsts, pages, alones = [], [], []
-    with serve(app.demo) as url, open_page(url) as page:
+    with served("-m", "scripts.bench_page_run", _SERVE) as app, open_page(app.url) as page:
         for prompt in prompts[:2]:  # both load what they need
             _run(page, prompt)
-            _run_alone(page, alone, prompt)
-        after_one = _resident_megabytes(app.engine)
+            _run_alone(page, app, prompt)
+        after_one = _megabytes(app.processes())
         for index, prompt in enumerate(measured):
             if index % 2:
-                alones.append(_run_alone(page, alone, prompt))
+                alones.append(_run_alone(page, app, prompt))
             first, whole = _run(page, prompt)
             if index % 2 == 0:
-                alones.append(_run_alone(page, alone, prompt))
+                alones.append(_run_alone(page, app, prompt))
             firsts.append(first)
             pages.append(whole)
         for prompt in prompts[2 + arguments.runs :]:
             _run(page, prompt)
-        after_many = _resident_megabytes(app.engine)
-    ratio = statistics.median(page / alone for page, alone in zip(pages, alones, strict=True))
+        after_many = _megabytes(app.processes())
+        chromium = [child for child in psutil.Process().children(True) if "chrom" in child.name()]
+        at_rest = _share_at_rest(app.processes(), chromium)
+    ratio = sum(pages) / sum(alones)
+    # each pair's part in the ratio of the sums, so that their spread is the ratio's
+    parts = [
+        (page - ratio * alone) / statistics.mean(alones) for page, alone in zip(pages, alones, strict=True)
+    ]
+    error = statistics.stdev(parts) / len(parts) ** 0.5
     print(f"first event after the click   {statistics.median(firsts):6.2f} s")
     print(f"a run on the page             {statistics.median(pages):6.2f} s")
     print(f"the same run without it       {statistics.median(alones):6.2f} s")
-    total = sum(pages) / sum(alones)
-    print(f"ratio                         {ratio:6.3f}  (of the sums {total:.3f})")
+    print(f"ratio                         {ratio:6.3f}  (standard error {error:.3f})")
     print(f"memory after the first runs   {after_one:6.0f} MB")
     print(f"memory after {len(prompts):3} runs         {after_many:6.0f} MB")
+    print("at rest, of a core            server {:.1%}, Chromium {:.1%}".format(*at_rest))
 
 
 def _run(page: Page, prompt: str) -> tuple[float, float]:
@@ -91,19 +100,39 @@ def _run(page: Page, prompt: str) -> tuple[float, float]:
     return first / 1000, whole / 1000
 
 
-def _run_alone(page: Page, alone: EngineProcess, prompt: str) -> float:
+def _run_alone(page: Page, app: Served, prompt: str) -> float:
     """Seconds of the run without the page."""
     page.wait_for_timeout(_PAUSE)
-    started = time.perf_counter()
-    list(alone.iterate("backend", "run", Request(prompt, seed=7)))
-    return time.perf_counter() - started
+    print(prompt, file=app.process.stdin, flush=True)
+    return float(app.process.stdout.readline())
 
 
-def _resident_megabytes(engine: EngineProcess) -> float:
-    """Of the page's process and the models' together."""
-    pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in ("self", engine.pid))
-    return sum(pages) * 4096 / 1e6
+def _megabytes(processes: Sequence[psutil.Process]) -> float:
+    return sum(process.memory_info().rss for process in processes) / 1e6
+
+
+def _share_at_rest(*groups: Sequence[psutil.Process]) -> list[float]:
+    """How much of a core each group of processes takes while nothing happens."""
+
+    def seconds() -> list[float]:
+        return [sum(sum(process.cpu_times()[:2]) for process in group) for group in groups]
+
+    before = seconds()
+    time.sleep(_REST_SECONDS)
+    return [(after - start) / _REST_SECONDS for start, after in zip(before, seconds(), strict=True)]
+
+
+def _serve() -> None:
+    """The page; and the run of each prompt that comes by the standard input, without the page, and its seconds."""
+    import app  # only here: it builds the page
+
+    app.demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    app.backend.warm_up()
+    for prompt in sys.stdin:
+        started = time.perf_counter()
+        list(app.engine.iterate("backend", "run", Request(prompt.strip(), seed=7)))
+        print(time.perf_counter() - started, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    _serve() if _SERVE in sys.argv else main()

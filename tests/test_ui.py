@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -23,9 +24,12 @@ from ragdemo.methods import METHODS
 from ragdemo.recipe import Recipe, read_png
 from ragdemo.types import Check, Reference, Request, UserError
 from ragdemo.ui import ahead, chapters, comparison, prompt_help
+from ragdemo.ui.ask import build_ask
 from ragdemo.ui.choices import changed, controls_of
+from ragdemo.ui.components import quiet_options
 from ragdemo.ui.controls import CONTROLS, Choice, ControlPanel
 from ragdemo.ui.markup import escape, mark_spans, marked
+from ragdemo.ui.page import build_page
 from ragdemo.ui.story import (
     Control,
     Phase,
@@ -39,7 +43,7 @@ from ragdemo.ui.story import (
     stop,
 )
 from ragdemo.ui.vocabulary import Vocabulary
-from tests.scripted_backend import ScriptedBackend
+from tests.scripted_backend import ScriptedBackend, pocket_vocabulary
 
 IMAGE = Image.new("RGB", (128, 128), "orange")
 REQUEST = Request("a quixel butterfly in the snow", seed=7)
@@ -310,6 +314,29 @@ def test_checks_are_told_in_signs_and_in_words() -> None:
     assert comparison.checklist(()) == ""
 
 
+def test_what_the_browser_hands_on_becomes_a_request_or_a_sentence() -> None:
+    with gr.Blocks():
+        column = build_ask(tuple(METHODS.values()), pocket_vocabulary(), quiet_options(gr.HTML()))
+    settings = column.panel.values("imagerag", {"steps": 8})
+    asked = {"prompt": "a fox", "method": "imagerag", "seed": 3, "settings": settings}
+    wanted = Request("a fox", "imagerag", 3, settings={"steps": 8}, own_images=("/own.png",))
+    assert column.request(asked, ["/own.png"]) == wanted
+    for broken in (None, [], {"prompt": "a fox"}, {**asked, "path": "/etc/passwd"}):
+        with pytest.raises(UserError, match="did not arrive whole"):
+            column.request(broken, [])
+    for wrong in ({"prompt": 5}, {"prompt": " "}, {"seed": None}, {"seed": 1.5}, {"settings": {}}):
+        with pytest.raises(UserError):
+            column.request(asked | wrong, [])
+
+
+def test_the_queue_looks_for_work_seldom_while_something_runs() -> None:
+    queue = build_page(ScriptedBackend(), tuple(METHODS.values()), pocket_vocabulary())._queue
+    queue.active_jobs = [None, None]
+    free = queue.sleep_when_free
+    queue.active_jobs = [None, [object()]]
+    assert 0.001 < free < queue.sleep_when_free < 0.1
+
+
 def test_only_a_story_that_has_ended_offers_other_references() -> None:
     running = told(DRAFT, NO, MISSING, CAPTIONS, FOUND)
     assert "data-act" not in chapters.evidence(running)
@@ -328,6 +355,15 @@ def test_events_that_come_together_are_told_together_and_none_is_lost() -> None:
     with ahead.Ahead(run()) as batches:
         told_ones = [(tuple(batch), batches.has_ended) for batch in batches]
     assert told_ones == [((DRAFT,), False), ((NO, MISSING), False), ((FOUND,), True)]
+
+
+def test_a_run_that_keeps_its_first_event_waiting_says_so_with_an_empty_batch() -> None:
+    def run() -> Iterator[events.Event]:
+        time.sleep(2 * ahead.FIRST_SECONDS)
+        yield DRAFT
+
+    with ahead.Ahead(run()) as batches:
+        assert list(batches) == [[], [DRAFT]]
 
 
 def test_what_breaks_a_run_is_raised_after_what_it_had_told() -> None:

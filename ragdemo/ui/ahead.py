@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from queue import Empty, SimpleQueue
@@ -12,9 +10,10 @@ from threading import Thread
 
 from ragdemo.events import Event
 
-# Telling an event takes the page as long as some answers take the models: what follows at once is told with it. Nobody
-# waits for the first.
+# Telling an event takes the page as long as some answers take the models: what follows at once is told with it.
 GATHER_SECONDS = 0.1
+# The first event is told alone and at once; where it takes longer than this, the page says first that the run began.
+FIRST_SECONDS = 0.15
 
 
 class Ahead:
@@ -27,8 +26,8 @@ class Ahead:
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
         self._made: SimpleQueue[Event | BaseException | None] = SimpleQueue()
-        self._left = Flag()
-        self._told_any = False
+        self._left, self._all_made = Flag(), Flag()
+        self._error: BaseException | None = None
         self.has_ended = False
         """Whether no batch follows the one at hand."""
         Thread(target=self._make, name="run", daemon=True).start()
@@ -40,31 +39,36 @@ class Ahead:
         self._left.set()
 
     def __iter__(self) -> Iterator[list[Event]]:
-        """The first event, then batches of some, `GATHER_SECONDS` after their first; raises what ended the run."""
-        while not self.has_ended:
-            batch, end = self._gather()
-            if batch:
-                yield batch
-            if end is not None:
-                raise end
+        """The first event, then batches of some, `GATHER_SECONDS` after their first; raises what ended the run.
 
-    def _gather(self) -> tuple[list[Event], BaseException | None]:
-        """The next events, and the error behind them where one ended the run."""
+        Where the first is not there after `FIRST_SECONDS`, an empty batch comes before it.
+        """
+        first = self._gather(FIRST_SECONDS, 0)
+        if not first and not self.has_ended:
+            yield []
+            first = self._gather(None, 0)
+        if first:
+            yield first
+        while not self.has_ended:
+            if batch := self._gather(None, GATHER_SECONDS):
+                yield batch
+        if self._error is not None:
+            raise self._error
+
+    def _gather(self, patience: float | None, seconds: float) -> list[Event]:
+        """The next event, awaited for `patience` seconds, and what follows it within `seconds`."""
         batch: list[Event] = []
-        deadline = math.inf
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                made = self._made.get(timeout=left if batch else None)
-            except Empty:
-                break
-            if not isinstance(made, Event):
-                self.has_ended = True
-                return batch, made
-            if not batch:
-                deadline = time.monotonic() + (GATHER_SECONDS if self._told_any else 0)
-            batch.append(made)
-        self._told_any = True
-        return batch, None
+        try:
+            made = self._made.get(timeout=patience)
+            # Looked at together: to wake for each would take time from the models.
+            self._all_made.wait(seconds)
+            while isinstance(made, Event):
+                batch.append(made)
+                made = self._made.get_nowait()
+        except Empty:
+            return batch
+        self.has_ended, self._error = True, made
+        return batch
 
     def _make(self) -> None:
         try:
@@ -77,3 +81,5 @@ class Ahead:
             self._made.put(error)
         else:
             self._made.put(None)
+        finally:
+            self._all_made.set()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ragdemo.types import Request, UserError
 from ragdemo.ui import chapters, prompt_help
 from ragdemo.ui.components import html
 from ragdemo.ui.controls import ControlPanel
@@ -25,7 +26,7 @@ EXAMPLES = 4
 class Ask:
     """The components of the column; `chips` are (example prompt, its button).
 
-    `settings` holds the values of all of the panel's components, as the browser hands them on when Run is pressed.
+    `asked` holds prompt, method, seed and the values of the panel, as the browser hands them on when Run is pressed.
     """
 
     prompt: gr.Textbox
@@ -33,17 +34,20 @@ class Ask:
     method: gr.Radio
     seed: gr.Number
     panel: ControlPanel
-    settings: gr.JSON
+    asked: gr.JSON
     own: gr.File
     saved: gr.File
     run: gr.Button
     stop: gr.Button
     announcement: gr.HTML
 
-    @property
-    def request(self) -> list[Any]:
-        """What a request is made of, in the order of `Explore`'s run."""
-        return [self.prompt, self.method, self.seed, self.own, self.settings]
+    def request(self, asked: Any, own: Sequence[str]) -> Request:
+        """What `asked` says, with the paths of one's own pictures; what no browser sends is a `UserError`."""
+        if not isinstance(asked, dict) or set(asked) != {"prompt", "method", "seed", "settings"}:
+            raise UserError("What you asked for did not arrive whole; reload the page and run again.")
+        method = str(asked["method"])
+        settings = self.panel.settings(method, asked["settings"])
+        return Request(asked["prompt"], method, asked["seed"], settings=settings, own_images=tuple(own))
 
 
 def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict[str, Any]) -> Ask:
@@ -75,7 +79,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict
         dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         panel = ControlPanel([row.name for row in methods])
-    settings = gr.JSON(visible=False)
+    asked = gr.JSON(visible=False)
     with gr.Accordion("Your own pictures", open=False, elem_id="own-pictures"):
         own = gr.File(
             file_count="multiple",
@@ -100,7 +104,7 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict
         trigger_mode="always_last",
         **quiet,
     )
-    return Ask(prompt, chips, method, seed, panel, settings, own, saved, run, stop_button, announcement)
+    return Ask(prompt, chips, method, seed, panel, asked, own, saved, run, stop_button, announcement)
 
 
 def _build_chips(

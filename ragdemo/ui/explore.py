@@ -32,13 +32,13 @@ Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
 
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
 # A press while a run is told changes nothing: the server drops it. The address follows what is asked for, so that a
-# link or a reload finds it again. What the settings say is handed on as one value: the server takes each by itself, in
-# half a millisecond.
+# link or a reload finds it again. All of it is handed on as one value: the server takes each by itself, in half a
+# millisecond.
 _WAIT = f"""document.querySelector(".announce.running") ? {{"__type__": "update"}} : {chapters.IN_LINE!r}"""
 _ASK = f"""(prompt, method, seed, ...settings) => {{
   const asked = new URLSearchParams({{prompt, method, seed}}), said = {_WAIT};
   if (prompt.length <= 500 && typeof said === "string") history.replaceState(null, "", "?" + asked);
-  return [said, settings];
+  return [said, {{prompt, method, seed: seed && Math.round(seed), settings}}];
 }}"""
 _REFUSED = "The server took no further run; try again in a minute."
 _UNLESS_TOLD = f"""(said) => said.includes("running") ?
@@ -55,9 +55,9 @@ class _Pace:
 
     def is_due(self, batch: Sequence[Event]) -> bool:
         """Whether these events are shown; asking counts as showing them."""
-        now, newest = time.monotonic(), batch[-1]
+        now = time.monotonic()
         is_progress = all(isinstance(event, Progress) for event in batch)
-        stage = newest.stage if isinstance(newest, Progress) else ""
+        stage = batch[-1].stage if batch and isinstance(batch[-1], Progress) else ""
         if is_progress and stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
             return False
         self._stage, self._shown = stage, now
@@ -122,10 +122,10 @@ class Explore:
         }
         in_browser: dict[str, Any] = {"outputs": ask.announcement, "api_visibility": "private"}
         asked = [*self.link_outputs, *ask.panel.components]
-        ask.run.click(None, asked, [ask.announcement, ask.settings], js=_ASK, api_visibility="private")
+        ask.run.click(None, asked, [ask.announcement, ask.asked], js=_ASK, api_visibility="private")
         for waits in (told.controls.click, told.chapters["evidence"].click, ask.own.upload):
             waits(None, None, js=f"() => {_WAIT}", **in_browser)
-        running = ask.run.click(self._run, ask.request, **engine)
+        running = ask.run.click(self._run, [ask.asked, ask.own], preprocess=False, **engine)
         choosing = told.chapters["evidence"].click(self._choose, [self._story], **engine)
         checking = told.controls.click(self._check, [self._story], **engine)
         adding = ask.own.upload(self._add_own, [self._story, ask.own], **engine)
@@ -150,13 +150,13 @@ class Explore:
 
     # What the buttons do
 
-    def _run(
-        self, prompt: str, method: str, seed: int | None, own: list[str] | None, values: list[Any]
-    ) -> Iterator[Updates]:
-        """One run, told as it happens; a bad request is a sentence and leaves the last story where it is."""
+    def _run(self, asked: Any, own: list[dict[str, Any]] | None) -> Iterator[Updates]:
+        """One run, told as it happens; a bad request is a sentence and leaves the last story where it is.
+
+        Its inputs are as the browser sends them, but for paths, which Gradio has made sure are of this visitor's.
+        """
         try:
-            settings = self.ask.panel.settings(method, values)
-            request = Request(prompt, method, seed, settings=settings, own_images=tuple(own or ()))  # type: ignore[arg-type]
+            request = self.ask.request(asked, [file["path"] for file in own or ()])
         except UserError as error:
             yield self._say(str(error))
             return
@@ -244,9 +244,9 @@ class Explore:
             request = events[-1].recipe.request
             story = begin(request)
             for event in events:
-                story = self._checked(reduce(story, event), event)
+                story = reduce(story, event)
             fields |= {self.ask.method: request.method, self.ask.seed: request.seed}
-            return fields | self._retell(replace(finish(story), recorded=True))
+            return fields | self._retell(self._checked(replace(finish(story), recorded=True)))
 
         return show
 
@@ -275,9 +275,8 @@ class Explore:
                 if self._backend.status().state != "ready":
                     story = replace(story, message=_LOADING)
                 page = self._retell(story)
-                yield page
                 for batch in batches:
-                    story = self._grown(story, batch, repeated)
+                    story = _grown(story, batch, repeated)
                     if pace.is_due(batch) and not batches.has_ended:  # the end is told below
                         # All of the page: what is not named costs Gradio more than what is as it was.
                         page |= self._changes(story, batch)
@@ -293,32 +292,28 @@ class Explore:
             if story.phase is Phase.RUNNING:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
+        if (checked := self._checked(story)) != story:
+            yield self._retell(checked)
 
-    def _grown(self, story: Story, batch: Sequence[Event], repeated: list[Event]) -> Story:
-        """The story after more events; `repeated` are those that it holds already, taken off as they come again."""
-        for event in batch:
-            if repeated and event == repeated[0]:
-                repeated.pop(0)
-            else:
-                story = self._checked(reduce(story, event), event)
-        return story
+    def _checked(self, story: Story) -> Story:
+        """The story with what its pictures show, once the models are there that tell it.
 
-    def _checked(self, story: Story, event: Event) -> Story:
-        """The story with what the new picture shows, once the models are there that tell it."""
-        if not isinstance(event, Draft | Result) or story.request is None:
-            return story
-        if self._backend.status().state != "ready":
+        Asked when a run has ended: beside it, it would take the run's time.
+        """
+        if story.request is None or self._backend.status().state != "ready":
             return story
         try:
-            checks = self._checklist(story.request.prompt, event.image)
+            for field, drawn in (("draft_checks", story.draft), ("result_checks", story.result)):
+                if drawn is not None and not getattr(story, field):
+                    story = replace(story, **{field: self._checklist(story.prompt, drawn.image)})
         except self._told_errors:
-            return story  # a picture that is there is shown, if need be unchecked
-        return replace(story, **{"draft_checks" if isinstance(event, Draft) else "result_checks": checks})
+            pass  # a picture that is there is shown, if need be unchecked
+        return story
 
     def _stopped(self, story: Story) -> Updates:
         """The story told so far; one that was still in line has told nothing, so only the line below Run changes."""
         stopped = chapters.announcement(Story(phase=Phase.STOPPED))
-        return self._retell(stop(story)) | {self.ask.announcement: stopped}
+        return self._retell(self._checked(stop(story))) | {self.ask.announcement: stopped}
 
     def _say(self, sentence: str) -> Updates:
         """A sentence in the place of the run's state."""
@@ -337,6 +332,16 @@ class Explore:
             self.ask.announcement: chapters.announcement(story),
             self._story: story,
         }
+
+
+def _grown(story: Story, batch: Sequence[Event], repeated: list[Event]) -> Story:
+    """The story after more events; `repeated` are those that it holds already, taken off as they come again."""
+    for event in batch:
+        if repeated and event == repeated[0]:
+            repeated.pop(0)
+        else:
+            story = reduce(story, event)
+    return story
 
 
 def _last_picture(events: Iterator[Event]) -> Image.Image | None:

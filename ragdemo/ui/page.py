@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from gradio.queueing import Queue
 
 from ragdemo.types import UserError
 from ragdemo.ui.components import html, quiet_options
@@ -23,6 +24,22 @@ TITLE = "Seen, missed, found"
 SUBTITLE = "what retrieval does to an image generator"
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 5.0  # a failed load is tried again by the next run
+
+
+class _Queue(Queue):
+    """Gradio's queue, which left alone looks for work a thousand times a second, with a twentieth of a core.
+
+    It looks often enough that a run begins at once, and seldom beside a run, which needs the processor.
+    """
+
+    @property
+    def sleep_when_free(self) -> float:
+        """Seconds from one look to the next."""
+        return 0.03 if any(self.active_jobs) else 0.005
+
+    @sleep_when_free.setter
+    def sleep_when_free(self, seconds: float) -> None:
+        pass
 
 
 def build_page(
@@ -61,8 +78,8 @@ def build_page(
         page.load(explore.open_link, None, explore.link_outputs, **quiet)
         build_programs(backend, told_errors)
     page.queue(max_size=64)
-    # Left alone, Gradio looks for work a thousand times a second, with a twentieth of a core.
-    page._queue.sleep_when_free = 0.01
+    page._queue.__class__ = _Queue
+    page._queue.progress_update_sleep_when_free = 1.0  # no event tells progress in Gradio's way
     return page
 
 
