@@ -5,7 +5,8 @@
 Serves the page in a process of its own and drives it in Chromium. In turn with the page's, the same requests run
 without it, in the same process of the models, since two such processes differ by up to three percent. Both begin after
 the same pause, as a processor that has rested is slower at first; which goes first alternates. What the page takes at
-rest it takes beside both; it is printed as a share of a core.
+rest it takes beside both; it is printed as a share of a core. A run ends with "Done."; the oracle looks at the pictures
+after that.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="prompts to time")
     parser.add_argument("--many", type=int, default=50, help="runs before memory is read again")
     arguments = parser.parse_args()
+    if arguments.runs < 2:
+        parser.error(f"--runs {arguments.runs} has no spread; time 2 or more.")
     prompts = [case.prompt for case in cases("rare", max(arguments.runs, arguments.many) + 2, 1, "tune")]
     measured = prompts[2 : 2 + arguments.runs]
     firsts, pages, alones = [], [], []
@@ -115,11 +118,19 @@ def _share_at_rest(*groups: Sequence[psutil.Process]) -> list[float]:
     """How much of a core each group of processes takes while nothing happens."""
 
     def seconds() -> list[float]:
-        return [sum(sum(process.cpu_times()[:2]) for process in group) for group in groups]
+        return [sum(map(_busy_seconds, group)) for group in groups]
 
+    time.sleep(2)  # what the last run left to do is done
     before = seconds()
     time.sleep(_REST_SECONDS)
     return [(after - start) / _REST_SECONDS for start, after in zip(before, seconds(), strict=True)]
+
+
+def _busy_seconds(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:2])
+    except psutil.NoSuchProcess:
+        return 0.0  # Chromium ends helpers as it likes
 
 
 def _serve() -> None:
@@ -128,10 +139,13 @@ def _serve() -> None:
 
     app.demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
     app.backend.warm_up()
+    queue = app.demo._queue
     for prompt in sys.stdin:
+        queue.at_rest = queue.beside_a_run  # as seldom as beside the page's runs
         started = time.perf_counter()
         list(app.engine.iterate("backend", "run", Request(prompt.strip(), seed=7)))
         print(time.perf_counter() - started, flush=True)
+        del queue.at_rest
 
 
 if __name__ == "__main__":

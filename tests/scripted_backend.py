@@ -143,7 +143,7 @@ class ScriptedBackend:
         used = (chosen or found)[:1]
         rest = [reference for reference in found if reference.id != used[0].id]
         yield events.References(tuple(used), tuple(rest[:3]), LIBRARY_SIZE, 0.009)
-        yield from self._steps("generation", STEPS)
+        yield from self._steps("generation", FOREVER if "endless" in request.prompt else STEPS)
         shown = used[0].id.split("/")[1] if used[0].id.startswith("lib/") else name
         yield events.Result(_scene(shown, request), _recipe(request, (used[0].id,)), 1.3)
 

@@ -30,7 +30,8 @@ def backend() -> ScriptedBackend:
 
 
 def checks(prompt: str, image: Image.Image) -> tuple[Check, ...]:
-    """A checklist that finds what it is asked for."""
+    """A checklist that finds what it is asked for, and takes its time where the prompt says so."""
+    time.sleep(0.5 if "slowly" in prompt else 0)
     return (Check("kind", True), Check("colours", False))
 
 
@@ -274,6 +275,35 @@ def test_checks_stand_under_the_pictures(page: Page) -> None:
     finished(page)
     expect(page.locator(".chapter.draft .checklist li")).to_have_count(2)
     expect(page.locator(".pair .checklist")).to_have_count(2)
+
+
+def test_run_can_be_pressed_again_while_the_pictures_are_checked(
+    page: Page, backend: ScriptedBackend
+) -> None:
+    asked = len(backend.requests)
+    ask(page, "a quixel butterfly slowly in the snow")
+    # in the browser, a moment after it says so; the pictures take a second
+    page.evaluate("""() => new Promise((resolve) => {
+      const said = () => document.querySelector("#announcement .announce")?.textContent ?? "";
+      const watching = new MutationObserver(() => {
+        if (!said().startsWith("Done.")) return;
+        watching.disconnect();
+        setTimeout(() => { document.querySelector("#run").click(); resolve(); }, 100);
+      });
+      watching.observe(document.body, {subtree: true, childList: true, characterData: true});
+    })""")
+    finished(page)
+    expect(page.locator(".pair .checklist")).to_have_count(2)
+    assert len(backend.requests) == asked + 2
+
+
+def test_the_draft_of_a_stopped_run_is_checked_too(page: Page) -> None:
+    ask(page, "a quixel butterfly in an endless snow")
+    expect(page.locator(".chapter.after .progress")).to_contain_text(" of ", timeout=RUN)
+    expect(page.locator(".chapter.draft .checklist li")).to_have_count(0)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".chapter.draft .checklist li")).to_have_count(2)
+    expect(page.locator("#announcement")).to_contain_text("Stopped")
 
 
 def test_an_example_answers_at_once_from_its_recording(page: Page, backend: ScriptedBackend) -> None:

@@ -12,7 +12,7 @@ from ragdemo.events import Event
 
 # Telling an event takes the page as long as some answers take the models: what follows at once is told with it.
 GATHER_SECONDS = 0.1
-# The first event is told alone and at once; where it takes longer than this, the page says first that the run began.
+# The first event is told at once; where it takes longer than this, the page says first that the run has begun.
 FIRST_SECONDS = 0.15
 
 

@@ -143,7 +143,7 @@ class ControlPanel:
             if owner == method and value not in (control.default, None):
                 try:
                     said[control.setting] = control.read(value)
-                except (KeyError, TypeError, ValueError):
+                except (KeyError, TypeError, ValueError, OverflowError):
                     raise UserError(f"{control.label} cannot be {value!r}; choose another value.") from None
         return said
 

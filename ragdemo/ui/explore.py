@@ -146,14 +146,17 @@ class Explore:
         told.chapters["after"].click(comparison.download, self._story, told.download, **quiet)
         # In this order: told before the run is cancelled, "stopped" would be overwritten by the run's last events.
         cancelled = ask.stop.click(None, cancels=runs, **quiet)
-        cancelled.then(self._stopped, [self._story], self._outputs, **quiet)
+        stopped = cancelled.then(self._stopped, [self._story], self._outputs, **quiet)
+        pictures = [told.chapters["draft"], told.chapters["after"], self._story]
+        for ended in (running, choosing, adding, redrawing, stopped):
+            ended.then(self._look, [self._story], pictures, **{**quiet, "queue": True}, **ENGINE_QUEUE)
 
     # What the buttons do
 
     def _run(self, asked: Any, own: list[dict[str, Any]] | None) -> Iterator[Updates]:
         """One run, told as it happens; a bad request is a sentence and leaves the last story where it is.
 
-        Its inputs are as the browser sends them, but for paths, which Gradio has made sure are of this visitor's.
+        Its inputs are as the browser sends them; of paths Gradio has made sure that they were uploaded.
         """
         try:
             request = self.ask.request(asked, [file["path"] for file in own or ()])
@@ -292,28 +295,38 @@ class Explore:
             if story.phase is Phase.RUNNING:
                 yield self._retell(fail(story, _BROKEN))
         yield self._retell(story)
-        if (checked := self._checked(story)) != story:
-            yield self._retell(checked)
+
+    def _look(self, story: Story) -> Updates:
+        """The pictures of an ended run with what they show, once the models are there that tell it.
+
+        An event of its own in the engine's line: beside the run it would take its time, and behind it Run can be
+        pressed again.
+        """
+        checked = self._checked(story)
+        if checked == story:
+            return {self._story: gr.skip()}
+        told = self.telling.chapters
+        return {
+            told["draft"]: chapters.draft(checked),
+            told["after"]: chapters.after(checked),
+            self._story: checked,
+        }
 
     def _checked(self, story: Story) -> Story:
-        """The story with what its pictures show, once the models are there that tell it.
-
-        Asked when a run has ended: beside it, it would take the run's time.
-        """
-        if story.request is None or self._backend.status().state != "ready":
+        if story.request is None or story.phase is Phase.RUNNING or self._backend.status().state != "ready":
             return story
         try:
             for field, drawn in (("draft_checks", story.draft), ("result_checks", story.result)):
                 if drawn is not None and not getattr(story, field):
                     story = replace(story, **{field: self._checklist(story.prompt, drawn.image)})
-        except self._told_errors:
-            pass  # a picture that is there is shown, if need be unchecked
+        except (*self._told_errors, RuntimeError):
+            pass  # a picture that is there is shown, if need be unchecked; the engine has logged why
         return story
 
     def _stopped(self, story: Story) -> Updates:
         """The story told so far; one that was still in line has told nothing, so only the line below Run changes."""
         stopped = chapters.announcement(Story(phase=Phase.STOPPED))
-        return self._retell(self._checked(stop(story))) | {self.ask.announcement: stopped}
+        return self._retell(stop(story)) | {self.ask.announcement: stopped}
 
     def _say(self, sentence: str) -> Updates:
         """A sentence in the place of the run's state."""

@@ -32,10 +32,12 @@ class _Queue(Queue):
     It looks often enough that a run begins at once, and seldom beside a run, which needs the processor.
     """
 
+    at_rest, beside_a_run = 0.005, 0.03  # seconds
+
     @property
     def sleep_when_free(self) -> float:
         """Seconds from one look to the next."""
-        return 0.03 if any(self.active_jobs) else 0.005
+        return self.beside_a_run if any(self.active_jobs) else self.at_rest
 
     @sleep_when_free.setter
     def sleep_when_free(self, seconds: float) -> None:
