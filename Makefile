@@ -1,16 +1,17 @@
-# `make demo` opens the page and `make test` runs every check, each from a bare clone.
-# PYTHON picks the interpreter that makes the environment (3.10 to 3.12), VENV its place,
+# `make demo` opens the page, `make test` runs every check, `make figures` measures the shipped weights; each from a
+# bare clone.
+# PYTHON picks the interpreter that makes the environment (3.11 or 3.12), VENV its place,
 # REQUIREMENTS=requirements-gpu.txt the list for a GPU.
 
-SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
 REQUIREMENTS ?= requirements.txt
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint format browser clean
+.PHONY: demo test figures lint format browser clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -18,10 +19,15 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev lint browser
 	$(BIN)/python -m pytest --durations=15
 
+# The statistics of the shipped weights over whole samples; `make test` takes a few of each.
+figures: $(VENV)/.dev
+	$(BIN)/python -m pytest -m figures --whole
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
@@ -29,7 +35,7 @@ format: $(VENV)/.dev
 
 $(BIN)/python:
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { \
-		echo "'$(PYTHON)' is no Python from 3.10 to 3.12; name one, as in: make PYTHON=python3.11" >&2; exit 1; }
+		echo "'$(PYTHON)' is no Python 3.11 or 3.12; name one, as in: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(REQUIREMENTS) | $(BIN)/python

@@ -5,34 +5,48 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from ragdemo.files import cache_root
+
 # Set before Gradio is imported: pages rendered on a second server and usage reports are both opt-in here.
 os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio's own folder in the system's temporary one may belong to another user.
+os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
 
-from ragdemo.backend import BackendError, EngineProcess, LocalBackend, ProcessBackend
 from ragdemo.evaluation.checklist import Checklist
-from ragdemo.methods import METHODS
-from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
-from ragdemo.profiles import ASSETS
+from ragdemo.library.catalogue import Catalogue
+from ragdemo.profiles import ASSETS, get_profile
+from ragdemo.run.base import check_request, offered_methods
+from ragdemo.run.child import ChildProcess
+from ragdemo.run.examples import recorded
+from ragdemo.run.inchild import InChild
+from ragdemo.run.inprocess import InProcess
+from ragdemo.ui.blocks import Services
 from ragdemo.ui.page import build_page
-from ragdemo.ui.theme import launch_options
+from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
+from ragdemo.world.vocabulary import caption_phrases, vocabulary
 
-engine = EngineProcess(backend=LocalBackend, checklist=partial(Checklist, ASSETS / "pocket" / "oracle"))
-backend = ProcessBackend(engine, front=LocalBackend())
-demo = build_page(
-    backend,
-    tuple(METHODS.values()),
-    Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
-    engine_errors=(BackendError,),
-    checklist=partial(engine.call, "checklist", "__call__"),
+profile = get_profile("pocket")
+child = ChildProcess(runner=InProcess, checklist=partial(Checklist, ASSETS / "pocket" / "oracle"))
+runner = InChild(child)
+services = Services(
+    runner=runner,
+    catalogue=Catalogue(),
+    methods=offered_methods(profile),
+    profile=profile,
+    vocabulary=Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
+    check=check_request,
+    recorded=recorded,
+    checklist=partial(child.call, "checklist", "__call__"),
 )
+demo = build_page(services)
 
 
 def main() -> None:
     """Serve until interrupted; address and port come from Gradio's own environment variables."""
     demo.launch(prevent_thread_lock=True, **launch_options())
-    backend.warm_up()
+    runner.start()
     demo.block_thread()
 
 

@@ -1,36 +1,73 @@
-"""What a method tells while it runs: one frozen dataclass per kind of event.
+"""What a method reports while it runs: one frozen dataclass per kind of event.
 
-A method is a generator of these (`Method.run(request) -> Iterator[Event]`); page, command line, bench and tests read
-the same stream. Errors are exceptions; cancelling is closing the generator.
+A method is a generator of these; page, command line, endpoints, recorder and tests read the same stream. Errors are
+exceptions; cancelling is closing the generator. `ragdemo.codec` turns any event, also one that a single method
+defines, into JSON and back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from PIL import Image
 
 from ragdemo.recipe import Recipe
-from ragdemo.types import Ranking, Reference
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference image for one missing concept.
+
+    `score` is the cosine of caption and image in [-1, 1] (1.0 for a person's own image); `keyword_score` is the BM25
+    score, set only if hybrid search looked at captions.
+    """
+
+    id: str
+    caption: str
+    score: float
+    concept: str
+    image: Image.Image
+    keyword_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a picture shows one thing that its prompt asks for; measured, never passed to a method."""
+
+    name: str
+    shown: bool
 
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events."""
+    """Base of all events; every subclass is known to the codec by its name."""
 
-    def to_json(self) -> dict[str, Any]:
-        """The event as JSON-ready values: `event` is the class name, images are left to the reader to save."""
-        return {"event": type(self).__name__} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+    kinds: ClassVar[dict[str, type[Event]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        known = Event.kinds.setdefault(cls.__name__, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"{known.__module__} has an event {cls.__name__} already; name it differently")
+        Event.kinds[cls.__name__] = cls
+
+    @property
+    def summary(self) -> str:
+        """One line for people who watch a terminal."""
+        return type(self).__name__
 
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Step `step` of `total` of `stage` ("draft", "critic", "retrieval" or "generation") is done."""
+    """Step `step` of `total` of `stage` (such as "draft", "critic", "retrieval" or "generation") is done."""
 
     stage: str
     step: int
     total: int
+
+    @property
+    def summary(self) -> str:
+        return f"{self.stage} {self.step}/{self.total}"
 
 
 @dataclass(frozen=True)
@@ -40,12 +77,16 @@ class Draft(Event):
     image: Image.Image
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        return f"draft drawn in {self.seconds:.1f} s"
+
 
 @dataclass(frozen=True)
 class Verdict(Event):
     """Whether the critic finds that the image shows the prompt, with its own words; `of` is "draft" or "result".
 
-    `understood` is False where no reply could be parsed in `tries` tries; `matches` is False then.
+    `understood` is False if no reply could be parsed in `tries` tries; `matches` is False then.
     """
 
     matches: bool
@@ -55,16 +96,24 @@ class Verdict(Event):
     understood: bool = True
     tries: int = 1
 
+    @property
+    def summary(self) -> str:
+        return f"critic on the {self.of}: {'yes' if self.matches else 'no'} ({_quote(self.reply)})"
+
 
 @dataclass(frozen=True)
 class MissingConcepts(Event):
-    """The concepts that the critic misses; `understood` is False where no reply could be parsed in `tries` tries."""
+    """The concepts that the critic misses; `understood` is False if no reply could be parsed in `tries` tries."""
 
     concepts: tuple[str, ...]
     reply: str
     seconds: float
     understood: bool = True
     tries: int = 1
+
+    @property
+    def summary(self) -> str:
+        return f"missing: {'; '.join(self.concepts)}{_doubt(self.understood)}"
 
 
 @dataclass(frozen=True)
@@ -78,10 +127,14 @@ class RetrievalCaptions(Event):
     understood: bool = True
     tries: int = 1
 
+    @property
+    def summary(self) -> str:
+        return f"searching for: {'; '.join(self.captions)}{_doubt(self.understood)}"
+
 
 @dataclass(frozen=True)
 class Rephrased(Event):
-    """The prompt with its rare words replaced: what the control without retrieval draws."""
+    """The prompt with its rare words replaced: what the counterfactual without retrieval draws."""
 
     prompt: str
     reply: str
@@ -89,22 +142,9 @@ class Rephrased(Event):
     understood: bool = True
     tries: int = 1
 
-
-@dataclass(frozen=True)
-class ReflectiveNegative(Event):
-    """The real picture nearest to the draft: what the generator draws by itself (RealRAG, section 3.2)."""
-
-    reference: Reference
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Rankings(Event):
-    """What the retrievers find for the same query, side by side."""
-
-    query: str
-    rankings: tuple[Ranking, ...]
-    seconds: float
+    @property
+    def summary(self) -> str:
+        return f"rephrased: {self.prompt}{_doubt(self.understood)}"
 
 
 @dataclass(frozen=True)
@@ -116,25 +156,55 @@ class References(Event):
     library_size: int
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        return f"references: {'; '.join(map(scored, self.used)) or 'none'}"
+
+
+@dataclass(frozen=True)
+class Counterfactual(Event):
+    """A picture that answers "is it the retrieval?": the run's own drawing with one thing changed.
+
+    `name` tells the kinds apart ("another reference", "words alone", "another seed"); `references` are exactly the
+    images that the drawing was given.
+    """
+
+    name: str
+    title: str
+    text: str
+    prompt: str
+    seed: int
+    references: tuple[Reference, ...]
+    image: Image.Image
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        return f"{self.title}: drawn in {self.seconds:.1f} s"
+
 
 @dataclass(frozen=True)
 class Result(Event):
-    """The final image (the draft itself where nothing was missing) and the recipe that makes it again."""
+    """The final image (the draft itself if nothing was missing) and the recipe that makes it again."""
 
     image: Image.Image
     recipe: Recipe
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        return f"done in {self.seconds:.1f} s"
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Reference | Ranking):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "image"}
-    if isinstance(value, Recipe):
-        return value.to_json()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Image.Image):
-        return {"width": value.width, "height": value.height}
-    if isinstance(value, float):
-        return round(value, 6)
-    return value
+
+def scored(reference: Reference) -> str:
+    """A reference's id and score in words."""
+    return f"{reference.id} ({reference.score:.2f})"
+
+
+def _doubt(understood: bool) -> str:
+    return "" if understood else " (the critic was not understood)"
+
+
+def _quote(reply: str) -> str:
+    words = "".join(filter(str.isprintable, " ".join(reply.split())))
+    return words if len(words) <= 80 else f"{words[:79]}…"

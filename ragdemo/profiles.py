@@ -1,19 +1,22 @@
-"""The only file that names checkpoints: a profile is a row of names, and no code asks which row it runs."""
+"""The only file that names checkpoints: a profile is a table of roles, and no code asks which profile it runs."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
 
 ASSETS = Path(os.environ.get("RAGDEMO_ASSETS", Path(__file__).resolve().parent.parent / "assets"))
+DEFAULT_PROFILE = "pocket"
 
 
 @dataclass(frozen=True)
 class Download:
-    """Files of a hub repository that a profile needs: shell patterns, size in gigabytes (10⁹ bytes)."""
+    """Files of a hub repository that a role needs: shell patterns, size in gigabytes (10⁹ bytes)."""
 
     repository: str
     patterns: tuple[str, ...]
@@ -21,46 +24,98 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """Names of the checkpoints that run together, and the sampling settings that suit them.
+class Spec:
+    """How a profile fills one role.
 
-    Names are local folders or hub ids, each passed to its own library's loader. `variant` is the pipeline's weight
-    variant; `ip_adapter_image_encoder` is a folder beside the adapter's weights or, with a slash, in its repository. A
-    critic named `openai:MODEL` answers at an OpenAI-compatible endpoint. `reference_prompt` is the prompt's form beside
-    references (`{prompt}`, `{captions}`). `memory_gigabytes` is what the models take on a GPU while drawing. A single
-    drawing on a CPU is fastest on `cpu_threads` threads; 0 leaves that to torch.
+    `loader` is "module:function"; the function gets this spec and a device and returns the model. `weights` is a local
+    folder or a hub id, passed to the model's own library, `revision` and `variant` go with it. `dtype` is the number
+    format on a GPU. `options` are the loader's own; `defaults` are the sampling settings that suit the weights.
+    `remedy` ends the sentence about missing or damaged weights.
+    """
+
+    loader: str
+    weights: str
+    revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float16"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    downloads: tuple[Download, ...] = ()
+    remedy: str = "download it again with `hf download`"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Checkpoints that run together, by role.
+
+    `memory_gigabytes` is what the models take on a GPU while drawing. A single drawing on a CPU is fastest on
+    `cpu_threads` threads; 0 leaves that to torch.
     """
 
     name: str
-    diffusion: str
-    ip_adapter: str
-    ip_adapter_subfolder: str
-    ip_adapter_weights: str
-    critic: str
-    encoder: str
-    steps: int
-    guidance_scale: float
-    reference_scale: float
-    reference_prompt: str
-    variant: str | None = None
-    ip_adapter_image_encoder: str = "image_encoder"
-    downloads: tuple[Download, ...] = ()
+    roles: Mapping[str, Spec]
     memory_gigabytes: float = 0.0
     cpu_threads: int = 0
+
+    def spec(self, role: str) -> Spec:
+        """How the profile fills a role; raises `UserError` if it does not."""
+        if role not in self.roles:
+            raise UserError(
+                f"The profile {self.name!r} has no {role}; it has {', '.join(self.roles)}. Choose another profile or "
+                "method."
+            )
+        return self.roles[role]
+
+    def default(self, setting: str, roles: Collection[str]) -> Any:
+        """The value that a setting takes in some roles if nobody sets it, None if none of them has one."""
+        specs = [self.roles[role] for role in roles if role in self.roles]
+        found = (spec.defaults[setting] for spec in specs if setting in spec.defaults)
+        return next(found, None)
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """What all roles need from the hub."""
+        return tuple(download for spec in self.roles.values() for download in spec.downloads)
+
+
+_POCKET = ASSETS / "pocket"
+_LOAD_GENERATOR = "ragdemo.models.diffusion:load_generator"
+_LOAD_CRITIC = "ragdemo.models.critic:load_critic"
+_LOAD_ENCODER = "ragdemo.models.encoder:load_encoder"
+_LOAD_HEADS = "ragdemo.methods.realrag.retrievers:load_heads"
+
+
+def _retrain(stages: str) -> str:
+    return f"rebuild it with `python -m ragdemo train {stages}`"
 
 
 POCKET = Profile(
     name="pocket",
-    diffusion=str(ASSETS / "pocket" / "diffusion"),
-    ip_adapter=str(ASSETS / "pocket" / "ip_adapter"),
-    ip_adapter_subfolder="models",
-    ip_adapter_weights="ip-adapter-plus_pocket.safetensors",
-    critic=str(ASSETS / "pocket" / "critic"),
-    encoder=f"local-dir:{ASSETS / 'pocket' / 'encoder'}",
-    steps=16,
-    guidance_scale=3.0,
-    reference_scale=1.0,
-    reference_prompt="{prompt}",
+    roles={
+        "generator": Spec(
+            loader=_LOAD_GENERATOR,
+            weights=str(_POCKET / "diffusion"),
+            options={
+                "adapter": str(_POCKET / "ip_adapter"),
+                "adapter_subfolder": "models",
+                "adapter_weights": "ip-adapter-plus_pocket.safetensors",
+                "adapter_image_encoder": "image_encoder",
+                "reference_prompt": "{prompt}",
+            },
+            defaults={"steps": 16, "guidance_scale": 3.0, "reference_scale": 1.0},
+            remedy=_retrain("vae text-encoder image-encoder diffusion"),
+        ),
+        "critic": Spec(
+            loader=_LOAD_CRITIC, weights=str(_POCKET / "critic"), remedy=_retrain("critic-vision critic")
+        ),
+        "encoder": Spec(
+            loader=_LOAD_ENCODER,
+            weights=str(_POCKET / "encoder"),
+            options={"known_words": str(_POCKET / "encoder" / "known_words.txt")},
+            remedy=_retrain("encoder encoder-tail"),
+        ),
+        "retrievers": Spec(loader=_LOAD_HEADS, weights=str(_POCKET / "realrag"), remedy=_retrain("realrag")),
+    },
     # its matrices are so small that a second thread costs more than it brings, and the page has a core for itself
     cpu_threads=1,
 )
@@ -73,46 +128,60 @@ _CLIP = "timm/vit_base_patch32_clip_224.openai"
 # As published (ImageRAG, section 4): scale 0.5, 50 steps, CLIP ViT-B/32; Qwen2.5-VL-7B stands in for GPT-4o there too.
 SDXL = Profile(
     name="sdxl",
-    diffusion=_SDXL,
-    variant="fp16",
-    ip_adapter=_IP_ADAPTER,
-    ip_adapter_subfolder="sdxl_models",
-    ip_adapter_weights="ip-adapter-plus_sdxl_vit-h.safetensors",
-    ip_adapter_image_encoder="models/image_encoder",
-    critic=_QWEN,
-    encoder=f"hf-hub:{_CLIP}",
-    steps=50,
-    guidance_scale=5.0,
-    reference_scale=0.5,
-    reference_prompt="according to these images of {captions}, {prompt}",
-    downloads=(
-        Download(
-            _SDXL,
-            (
-                "model_index.json",
-                "scheduler/*.json",
-                "tokenizer/*",
-                "tokenizer_2/*",
-                *(
-                    f"{part}/{file}"
-                    for part in ("text_encoder", "text_encoder_2", "unet", "vae")
-                    for file in ("config.json", "*.fp16.safetensors")
+    roles={
+        "generator": Spec(
+            loader=_LOAD_GENERATOR,
+            weights=_SDXL,
+            variant="fp16",
+            options={
+                "adapter": _IP_ADAPTER,
+                "adapter_subfolder": "sdxl_models",
+                "adapter_weights": "ip-adapter-plus_sdxl_vit-h.safetensors",
+                "adapter_image_encoder": "models/image_encoder",
+                "reference_prompt": "according to these images of {captions}, {prompt}",
+            },
+            defaults={"steps": 50, "guidance_scale": 5.0, "reference_scale": 0.5},
+            downloads=(
+                Download(
+                    _SDXL,
+                    (
+                        "model_index.json",
+                        "scheduler/*.json",
+                        "tokenizer/*",
+                        "tokenizer_2/*",
+                        *(
+                            f"{part}/{file}"
+                            for part in ("text_encoder", "text_encoder_2", "unet", "vae")
+                            for file in ("config.json", "*.fp16.safetensors")
+                        ),
+                    ),
+                    6.9,
+                ),
+                Download(
+                    _IP_ADAPTER,
+                    (
+                        "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
+                        "models/image_encoder/config.json",
+                        "models/image_encoder/model.safetensors",
+                    ),
+                    3.4,
                 ),
             ),
-            6.9,
         ),
-        Download(
-            _IP_ADAPTER,
-            (
-                "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
-                "models/image_encoder/config.json",
-                "models/image_encoder/model.safetensors",
-            ),
-            3.4,
+        "critic": Spec(
+            loader=_LOAD_CRITIC,
+            weights=_QWEN,
+            downloads=(Download(_QWEN, ("*.json", "merges.txt", "*.safetensors"), 16.6),),
         ),
-        Download(_QWEN, ("*.json", "merges.txt", "*.safetensors"), 16.6),
-        Download(_CLIP, ("*.json", "merges.txt", "open_clip_model.safetensors"), 0.6),
-    ),
+        "encoder": Spec(
+            loader=_LOAD_ENCODER,
+            weights=_CLIP,
+            downloads=(Download(_CLIP, ("*.json", "merges.txt", "open_clip_model.safetensors"), 0.6),),
+        ),
+        "retrievers": Spec(
+            _LOAD_HEADS, str(ASSETS / "sdxl" / "realrag"), remedy=_retrain("realrag --profile sdxl")
+        ),
+    },
     memory_gigabytes=32,
 )
 
@@ -120,15 +189,15 @@ PROFILES = {profile.name: profile for profile in (POCKET, SDXL)}
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name, with the critic that `RAGDEMO_CRITIC` names, where it names one.
+    """The profile of that name, with the critic that `RAGDEMO_CRITIC` names, if it names one.
 
-    Raises `UserError` where there is no such profile.
+    Raises `UserError` if there is no such profile.
     """
     if name not in PROFILES:
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
     profile = PROFILES[name]
     critic = os.environ.get("RAGDEMO_CRITIC")
-    if not critic:
+    if not critic or "critic" not in profile.roles:
         return profile
-    others = tuple(download for download in profile.downloads if download.repository != profile.critic)
-    return replace(profile, critic=critic, downloads=others)
+    spec = replace(profile.roles["critic"], weights=critic, downloads=())
+    return replace(profile, roles={**profile.roles, "critic": spec})

@@ -6,7 +6,7 @@ Serves the page in a process of its own and drives it in Chromium. In turn with 
 without it, in the same process of the models, since two such processes differ by up to three percent. Both begin after
 the same pause, as a processor that has rested is slower at first; which goes first alternates. What the page takes at
 rest it takes beside both; it is printed as a share of a core. A run ends with "Done."; the oracle looks at the pictures
-after that.
+after that, and the next run waits for it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import psutil
 from playwright.sync_api import Page
 
 from ragdemo.evaluation.prompts import cases
-from ragdemo.types import Request
-from ragdemo.ui.theme import launch_options
+from ragdemo.request import Request
+from ragdemo.ui.style import launch_options
+from scripts.browser import chromium, visit
 from scripts.serving import Served, served
-from tests.browser import open_page
 
 _PAUSE = 300  # milliseconds before each run
 _REST_SECONDS = 10.0
 _SERVE = "--serve"
+_SEED = 7
 
 # Clicks Run and says, in milliseconds by the browser's clock, when the engine's first event and when the end
 # were on the page.
@@ -36,7 +37,7 @@ _MEASURE = """() => new Promise((resolve) => {
   const started = performance.now();
   let first = null;
   const look = () => {
-    const said = document.querySelector("#announcement .announce")?.textContent ?? "";  // asks for no layout
+    const said = document.querySelector("#announcement").textContent;  // asks for no layout
     const meter = document.querySelector(".chapter.draft.is-active [role=progressbar]");
     if (first === null && meter !== null) first = performance.now() - started;
     if (first !== null && said.startsWith("Done.")) {
@@ -62,7 +63,12 @@ def main() -> None:
     prompts = [case.prompt for case in cases("rare", max(arguments.runs, arguments.many) + 2, 1, "tune")]
     measured = prompts[2 : 2 + arguments.runs]
     firsts, pages, alones = [], [], []
-    with served("-m", "scripts.bench_page_run", _SERVE) as app, open_page(app.url) as page:
+    with (
+        served("-m", "scripts.bench_page_run", _SERVE) as app,
+        chromium() as browser,
+        visit(browser, app.url, height=1000) as page,
+    ):
+        page.locator("#seed input").fill(str(_SEED))
         for prompt in prompts[:2]:  # both load what they need
             _run(page, prompt)
             _run_alone(page, app, prompt)
@@ -78,8 +84,8 @@ def main() -> None:
         for prompt in prompts[2 + arguments.runs :]:
             _run(page, prompt)
         after_many = _megabytes(app.processes())
-        chromium = [child for child in psutil.Process().children(True) if "chrom" in child.name()]
-        at_rest = _share_at_rest(app.processes(), chromium)
+        children = [child for child in psutil.Process().children(True) if "chrom" in child.name()]
+        at_rest = _share_at_rest(app.processes(), children)
     ratio = sum(pages) / sum(alones)
     # each pair's part in the ratio of the sums, so that their spread is the ratio's
     parts = [
@@ -100,6 +106,7 @@ def _run(page: Page, prompt: str) -> tuple[float, float]:
     page.locator("#prompt textarea").fill(prompt)
     page.wait_for_timeout(_PAUSE)  # the hint below the prompt has been asked for and shown
     first, whole = page.evaluate(_MEASURE)
+    page.locator("#stop").wait_for(state="hidden")
     return first / 1000, whole / 1000
 
 
@@ -107,6 +114,7 @@ def _run_alone(page: Page, app: Served, prompt: str) -> float:
     """Seconds of the run without the page."""
     page.wait_for_timeout(_PAUSE)
     print(prompt, file=app.process.stdin, flush=True)
+    assert app.process.stdout is not None
     return float(app.process.stdout.readline())
 
 
@@ -138,14 +146,11 @@ def _serve() -> None:
     import app  # only here: it builds the page
 
     app.demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    app.backend.warm_up()
-    queue = app.demo._queue
+    app.runner.start()
     for prompt in sys.stdin:
-        queue.at_rest = queue.beside_a_run  # as seldom as beside the page's runs
         started = time.perf_counter()
-        list(app.engine.iterate("backend", "run", Request(prompt.strip(), seed=7)))
+        list(app.runner.run(Request(prompt=prompt.strip(), seed=_SEED)))
         print(time.perf_counter() - started, flush=True)
-        del queue.at_rest
 
 
 if __name__ == "__main__":

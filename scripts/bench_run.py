@@ -12,11 +12,11 @@ import platform
 import statistics
 import time
 
-from ragdemo.backend.local import LocalBackend
 from ragdemo.evaluation.prompts import cases
 from ragdemo.events import References
-from ragdemo.models.interfaces import Drawing
-from ragdemo.types import Request
+from ragdemo.models.base import GENERATOR, Drawing
+from ragdemo.request import Request
+from ragdemo.run.inprocess import InProcess
 
 
 def main() -> None:
@@ -24,12 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="prompts to time")
     runs = parser.parse_args().runs
-    backend = LocalBackend()
-    generator = backend.toolbox().generator
+    runner = InProcess()
+    generator = runner.tools().models.get(GENERATOR)
     pairs: list[tuple[float, float]] = []
     for index, case in enumerate(cases("rare", runs + 2, 1, "tune")):
         started = time.perf_counter()
-        events = list(backend.run(Request(case.prompt, seed=index)))
+        events = list(runner.run(Request(prompt=case.prompt, seed=index)))
         whole = time.perf_counter() - started
         started = time.perf_counter()
         for seed in (index, index + 1):

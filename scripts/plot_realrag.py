@@ -26,9 +26,9 @@ from ragdemo.methods.realrag.head import HeadedEncoder
 from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
 from ragdemo.methods.realrag.training import VARIANTS, HeadSettings, train_head
 from ragdemo.models.encoder import load_encoder
-from ragdemo.pocket.train.loop import Context
-from ragdemo.pocket.train.realrag import training_set
 from ragdemo.profiles import ASSETS, get_profile
+from ragdemo.training.loop import Context
+from ragdemo.training.realrag import training_set
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -60,7 +60,7 @@ class Study:
     def __init__(self, workdir: Path, seeds: int) -> None:
         context = Context(workdir, ASSETS / "pocket", torch.device("cpu"))
         library = open_library("pocket")
-        self._encoder = load_encoder(get_profile("pocket").encoder, "cpu")
+        self._encoder = load_encoder(get_profile("pocket").spec("encoder"))
         index = open_index(library, self._encoder, library.folder / SHIPPED_FOLDER)
         self._data = training_set(context, library, self._encoder, index)
         self._seeds = seeds

@@ -9,16 +9,15 @@ The seed is the first at which the critic says of no draft that it shows what it
 from __future__ import annotations
 
 import argparse
-import sys
 
-from ragdemo.backend.local import RECORDINGS, LocalBackend
-from ragdemo.backend.recorder import prompt_slug, whole_folder, write_run
-from ragdemo.backend.telling import tell
-from ragdemo.pocket.vocabulary import vocabulary
 from ragdemo.profiles import ASSETS
-from ragdemo.types import Request
+from ragdemo.request import Request
+from ragdemo.run.examples import RECORDINGS
+from ragdemo.run.inprocess import InProcess
+from ragdemo.run.recorder import prompt_slug, whole_folder, write_run
 from ragdemo.ui.ask import EXAMPLES
 from ragdemo.ui.vocabulary import Vocabulary
+from ragdemo.world.vocabulary import vocabulary
 
 
 def main() -> None:
@@ -26,10 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", type=int, default=2)
     seed = parser.parse_args().seed
-    backend = LocalBackend()
+    runner = InProcess()
     for prompt in Vocabulary.from_lists(vocabulary()).examples(EXAMPLES):
         with whole_folder(ASSETS / "pocket" / RECORDINGS / prompt_slug(prompt)) as folder:
-            write_run([tell(event, sys.stderr) for event in backend.run(Request(prompt, seed=seed))], folder)
+            write_run(list(runner.run(Request(prompt=prompt, seed=seed))), folder)
         print(prompt)
 
 

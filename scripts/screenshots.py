@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from tests.browser import open_page, serve
+from scripts.browser import chromium, serve, visit
 
 WIDTHS = (1440, 1024, 390)
 _RUN_MILLISECONDS = 600_000
@@ -29,18 +29,20 @@ def main() -> None:
     parser.add_argument("--url")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with _address(arguments.url) as url:
+    with _address(arguments.url) as url, chromium() as browser:
         for width in WIDTHS:
             for dark in (False, True):
                 name = f"{width}-{'dark' if dark else 'light'}"
-                with open_page(url, width, 1000, dark) as page:
+                with visit(browser, url, width, 900, dark) as page:
                     _take(page, arguments.prompt, arguments.out, name)
 
 
 def _take(page: Page, prompt: str, out: Path, name: str) -> None:
     page.locator("#prompt textarea").fill(prompt)
+    page.locator("#seed input").fill("7")
     page.locator("#run").click()
     page.locator("#announcement", has_text="Done.").wait_for(timeout=_RUN_MILLISECONDS)
+    page.locator(".chapter.result .checklist").wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=out / f"explore-{name}.png", full_page=True)
     page.get_by_role("tab", name="Library").click()
@@ -54,9 +56,9 @@ def _address(given: str | None) -> Iterator[str]:
     if given is not None:
         yield given
         return
-    import app  # only here: it builds the backend
+    import app  # only here: it builds the page
 
-    app.backend.warm_up()
+    app.runner.start()
     with serve(app.demo) as url:
         yield url
 

@@ -36,7 +36,7 @@ class Served:
 
 @contextmanager
 def served(*arguments: str) -> Iterator[Served]:
-    """`python arguments` on a free port, from its first 200 on; raises `SystemExit` where it gives none."""
+    """`python arguments` on a free port, from its first 200 on; raises `SystemExit` if it gives none."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

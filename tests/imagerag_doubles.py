@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from PIL import Image
 
+from ragdemo.errors import UserError
 from ragdemo.library.search import Hit
-from ragdemo.methods.base import Toolbox
-from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.methods.base import RETRIEVERS, Searcher, Tools
+from ragdemo.models.base import CRITIC, GENERATOR, Drawing, Drawn, ImageReferences, Role, Step
 from ragdemo.profiles import POCKET
-from ragdemo.types import UserError
 
 CAPTIONS = {
     "quixel-1": "a quixel butterfly",
@@ -56,18 +56,23 @@ class ScriptedCritic:
 class Painter:
     """Draws a flat image whose colour depends on everything that it is given."""
 
-    drawn: list[dict] = field(default_factory=list)
+    drawn: list[Drawing] = field(default_factory=list)
     closed: int = 0
 
-    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
-        self.drawn.append(asdict(drawing) | {"references": list(drawing.references)})
+    def draw(self, drawing: Drawing) -> Iterator[Step | Drawn]:
+        self.drawn.append(drawing)
         try:
             yield Step(1, 2)
             yield Step(2, 2)
-            colour = (len(self.drawn) * 20, len(drawing.references) * 40, drawing.seed % 256)
-            yield Image.new("RGB", (8, 8), colour)
+            colour = (len(self.drawn) * 20, len(references_of(drawing)) * 40, drawing.seed % 256)
+            yield Drawn(Image.new("RGB", (8, 8), colour))
         finally:
             self.closed += 1
+
+
+def references_of(drawing: Drawing) -> tuple[Image.Image, ...]:
+    """The reference images of a drawing."""
+    return drawing.condition.images if isinstance(drawing.condition, ImageReferences) else ()
 
 
 class Squares:
@@ -115,14 +120,45 @@ class Squares:
         return len(asked & set(caption)) / max(len(asked), len(caption))
 
 
-def toolbox(critic: ScriptedCritic | None = None, painter: Painter | None = None) -> Toolbox:
-    """A toolbox of these doubles."""
+@dataclass(frozen=True)
+class Roles:
+    """Models by the name of their role."""
+
+    by_name: dict[str, object]
+
+    def get(self, role: Role):
+        return self.by_name[role.name]
+
+    def has(self, role: Role) -> bool:
+        return role.name in self.by_name
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained retrievers that are there already."""
+
+    named: dict[str, Searcher]
+
+    def searchers(self, frozen: Searcher) -> dict[str, Searcher]:
+        return self.named
+
+
+def tools(
+    critic: ScriptedCritic | None = None,
+    painter: Painter | None = None,
+    pictures: dict[str, Image.Image] | None = None,
+    retrievers: dict[str, Searcher] | None = None,
+) -> Tools:
+    """Tools of these doubles."""
     squares = Squares()
-    return Toolbox(
-        generator=painter or Painter(),
-        critic=critic or ScriptedCritic(),
-        searcher=squares,
+    roles = {GENERATOR.name: painter or Painter(), CRITIC.name: critic or ScriptedCritic()}
+    if retrievers:
+        roles[RETRIEVERS.name] = Trained(retrievers)
+    return Tools(
+        models=Roles(roles),
+        open_searcher=lambda: squares,
         library=squares,
         profile=POCKET,
         versions={"ragdemo": "test"},
+        pictures=pictures or {},
     )

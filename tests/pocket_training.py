@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from ragdemo.pocket.pool import PoolSpec
-from ragdemo.pocket.train import encoder, labelled, loop, oracle
-from ragdemo.pocket.train.loop import Context
+from ragdemo.training import encoder, encoder_tail, labelled, loop, oracle
+from ragdemo.training.loop import Context
+from ragdemo.world.pool import PoolSpec
 
 STEPS = 6
 
@@ -23,8 +23,8 @@ def shrink(species: int) -> None:
     labelled.GENERATOR_POOL = PoolSpec("generator", "test/generator", 16)
     labelled.VALIDATION_POOL = PoolSpec("species", "test/validate", 8)
     oracle.BATCH, oracle.NAMELESS, oracle.WIDTHS = 8, 2, (4, 8, 8, 8, 8)
-    encoder.BATCH = encoder.TAIL_BATCH = 8
-    encoder.TAIL_CACHE = {"common": 10, "nameless": 10}
+    encoder.BATCH = encoder_tail.BATCH = 8
+    encoder_tail.CACHE = {"common": 10, "nameless": 10}
     loop.SAVE_EVERY_SECONDS = 0.0  # save after each step
 
 
@@ -39,7 +39,7 @@ if __name__ == "__main__":
     stages = {
         "oracle": oracle.train_oracle,
         "encoder": encoder.train_encoder,
-        "encoder-tail": encoder.train_tail,
+        "encoder-tail": encoder_tail.train_tail,
     }
     for name in sys.argv[2:]:
         stages[name](context(Path(sys.argv[1])))

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from strange_images import DATA
 from tiny_models import CAPTIONS, build_assets
 
-from ragdemo.cli import main, parse_settings
+from ragdemo.cli import main
+from ragdemo.cli.values import parse_settings
+from ragdemo.errors import UserError
 from ragdemo.recipe import read_png
-from ragdemo.types import UserError
 
 PROMPT = "a quixel butterfly in the snow"
 
@@ -55,6 +57,8 @@ def test_search_by_words_and_by_picture(assets: Path) -> None:
     picture = next((assets / "pocket" / "library" / "images").iterdir())
     by_picture = command("search", str(picture), "--k", "1", "--json", assets=assets)
     assert json.loads(by_picture.stdout)[0]["id"] == picture.stem
+    by_photo = command("search", str(DATA / "exif_xres.jpg"), "--k", "1", "--json", assets=assets)
+    assert (by_photo.returncode, len(json.loads(by_photo.stdout))) == (0, 1), by_photo.stderr
 
 
 def test_a_damaged_checkpoint_is_named_without_traceback(assets: Path, tmp_path: Path) -> None:
@@ -72,6 +76,8 @@ def test_a_damaged_checkpoint_is_named_without_traceback(assets: Path, tmp_path:
 
 BAD = {
     "missing picture": (["search", "gone.png"], "gone.png"),
+    "other file as query": (["search", __file__], "test_cli.py cannot be read"),
+    "missing tiff": (["search", "gone.TIFF"], "gone.TIFF"),
     "folder as query": (["search", "/"], "'/'"),
     "unknown device": (["train", "vae", "--device", "nodev"], "nodev"),
     "unwritable workdir": (["train", "vae", "--workdir", "/proc/x"], "/proc/x"),
@@ -99,6 +105,11 @@ BAD = {
     "count": (["world", "new-species", "--name", "wug", "--count", "-3", "--out", "x"], "'-3'"),
     "steps": (["train", "--steps", "many"], "'many'"),
     "generator": (["train", "realrag", "--generator", "nope"], "'nope'"),
+    "pictures as steps": (["train", "critic-drafts", "--steps", "9"], "critic-drafts"),
+    "count of no pictures": (["train", "vae", "--count", "9"], "--count"),
+    "realrag's library": (["train", "realrag", "--library", "/nowhere"], "/nowhere"),
+    "judge nothing": (["world", "judge", "gone.png"], "gone.png"),
+    "judge no file": (["world", "judge"], "FILE"),
     "another method's setting": (
         ["run", "a fox", "--method", "realrag", "--set", "mode=draft", "--out", "x"],
         "'mode'",
@@ -131,6 +142,41 @@ def test_vocabulary_lists_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(lists) == {"kinds", "scenes", "common", "rare", "novel"}
 
 
+def test_the_oracle_judges_files_and_names_those_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, cut = tmp_path / "truth.png", tmp_path / "cut.png"
+    assert main(["world", "render", PROMPT, "--out", str(truth)]) == 0
+    cut.write_bytes(truth.read_bytes()[:200])
+    assert main(["world", "judge", str(truth), str(cut), str(tmp_path / "gone.png"), "--json"]) == 2
+    output = capsys.readouterr()
+    (row,) = json.loads(output.out)
+    assert (row["file"], row["species"], row["kind"], row["scene"]) == (
+        str(truth),
+        "quixel butterfly",
+        "butterfly",
+        "snow",
+    )
+    assert {"main", "second", "third", "pattern", "shape"} < set(row)
+    assert set(row["probabilities"]) == set(row) - {"file", "probabilities"}
+    assert ["cut.png" in output.err, "gone.png" in output.err, output.err.count("\n")] == [True, True, 2]
+    assert main(["world", "judge", str(truth)]) == 0
+    assert "quixel butterfly (" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_realrags_heads_ask_before_they_download(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("RAGDEMO_ALLOW_DOWNLOAD", raising=False)
+    assert main(["train", "realrag", "--profile", "sdxl", "--workdir", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert "would download" in error
+    assert "--allow-download" in error
+    assert "Qwen" not in error  # the critic takes no part in it
+
+
 def test_settings_are_json_where_they_can_be() -> None:
     pairs = ["mode=generation", "steps=3", "guidance_scale=2.5", "hybrid=true", "similarity_threshold=null"]
     assert parse_settings(pairs) == {
@@ -142,3 +188,19 @@ def test_settings_are_json_where_they_can_be() -> None:
     }
     with pytest.raises(UserError, match="key=value"):
         parse_settings(["=3"])
+
+
+def test_a_reader_who_has_read_enough_ends_it_quietly(assets: Path) -> None:
+    line = f"{sys.executable} -m ragdemo vocabulary --json | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_error(assets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "蝶" / "picture.png"
+    line = [sys.executable, "-m", "ragdemo", "world", "judge", str(out)]
+    done = subprocess.run(
+        line, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr

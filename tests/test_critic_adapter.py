@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tiny_models import save_critic
+from tiny_models import save_critic, spec_of
 
+from ragdemo.errors import UserError
 from ragdemo.models.critic import TransformersCritic, load_critic
-from ragdemo.types import UserError
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def critic(folder: Path) -> TransformersCritic:
-    return load_critic(str(folder), "cpu")
+    return load_critic(spec_of("critic", folder), "cpu")
 
 
 @pytest.mark.parametrize("image", [None, Image.new("RGB", (50, 90), "green")])
@@ -47,7 +47,7 @@ def test_the_question_itself_is_not_in_the_reply(critic: TransformersCritic) -> 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     remedy = "gone is missing; rebuild it with `python -m ragdemo train critic-vision critic`"
     with pytest.raises(UserError, match=remedy):
-        load_critic(str(tmp_path / "gone"), "cpu")
+        load_critic(spec_of("critic", tmp_path / "gone"), "cpu")
 
 
 def test_a_damaged_folder_is_named(folder: Path, tmp_path: Path) -> None:
@@ -55,4 +55,4 @@ def test_a_damaged_folder_is_named(folder: Path, tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
-        load_critic(str(tmp_path), "cpu")
+        load_critic(spec_of("critic", tmp_path), "cpu")

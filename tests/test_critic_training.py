@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,19 +13,25 @@ import torch
 
 pytest.importorskip("timm")
 
+from tiny_models import spec_of
+
+from ragdemo.errors import UserError
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.models.critic import load_critic
-from ragdemo.pocket.captions import SCENE_PHRASES
-from ragdemo.pocket.look import random_look
-from ragdemo.pocket.pool import PoolSpec
-from ragdemo.pocket.species import by_name, of_tier
-from ragdemo.pocket.train import critic, critic_images, critic_measure
-from ragdemo.pocket.train.critic_data import Shown, Thing, Turn, picture_turns, scene_words, text_turn
-from ragdemo.pocket.train.critic_model import IMAGE_TOKENS, new_processor, train_tokenizer
-from ragdemo.pocket.train.export import read_card
-from ragdemo.pocket.train.loop import Context
-from ragdemo.types import UserError
+from ragdemo.profiles import ASSETS
+from ragdemo.training import critic, critic_images, critic_measure, critic_vision, drafts
+from ragdemo.training.critic_model import IMAGE_TOKENS, new_processor, train_tokenizer
+from ragdemo.training.critic_questions import Turn, picture_turns, text_turn
+from ragdemo.training.critic_words import Content, Thing, scene_words
+from ragdemo.training.drafts import draft, drafts_folder, open_drafts, train_drafts
+from ragdemo.training.export import read_card
+from ragdemo.training.loop import Context
+from ragdemo.world.captions import SCENE_PHRASES
+from ragdemo.world.look import random_look
+from ragdemo.world.pool import PoolSpec
+from ragdemo.world.species import by_name, of_tier
 
+POCKET = ASSETS / "pocket"
 POOLS = (PoolSpec("species", "train/species", 8), PoolSpec("generator", "train/generator", 8))
 
 
@@ -33,13 +40,13 @@ def tokenizer():
     return train_tokenizer()
 
 
-def a_picture(rng: Random) -> Shown:
+def a_picture(rng: Random) -> Content:
     species = rng.choice(of_tier(rng.choice(("common", "rare", "novel"))))
     things = [Thing(species.look, species.name)]
     if rng.random() < 0.3:
         kind = rng.choice([kind for kind in ("car", "fish", "robot") if kind != species.look.kind])
         things.append(Thing(random_look(kind, rng)))
-    return Shown(tuple(things), rng.choice(tuple(SCENE_PHRASES)))
+    return Content(tuple(things), rng.choice(tuple(SCENE_PHRASES)))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,7 @@ def test_a_name_that_differs_from_what_is_shown_is_missing(turns):
 
 
 def test_every_word_of_an_empty_picture_is_missing():
-    yes, no, missing = picture_turns(Shown((), None), Random(1))
+    yes, no, missing = picture_turns(Content((), None), Random(1))
     assert yes.answer == no.answer == "no: the image shows nothing"
     assert not any(concept.present for concept in missing.concepts)
 
@@ -150,13 +157,13 @@ def test_a_concept_is_asked_about_at_its_last_word(tokenizer, turns):
             assert concept.words in words.rstrip('"?., ')[-len(concept.words) - 1 :]
 
 
-def test_worn_pictures_stay_pictures():
+def test_degraded_pictures_stay_pictures():
     images = torch.rand(8, 3, 128, 128)
-    worn = critic_images.degrade(images, np.random.default_rng(0))
-    assert worn.shape == images.shape
-    assert worn.min() >= 0
-    assert worn.max() <= 1
-    assert not torch.equal(worn, images)
+    degraded = critic_images.degrade(images, np.random.default_rng(0))
+    assert degraded.shape == images.shape
+    assert degraded.min() >= 0
+    assert degraded.max() <= 1
+    assert not torch.equal(degraded, images)
 
 
 def test_cases_for_measuring_are_balanced_and_their_prompts_hold_the_missing_words():
@@ -171,26 +178,26 @@ def tiny(folder: Path, steps: int) -> Context:
     return Context(folder / "runs", folder / "assets", torch.device("cpu"), steps, workers=1)
 
 
-def test_the_reader_needs_a_trained_eye(tmp_path: Path):
+def test_the_language_model_needs_a_trained_vision_tower(tmp_path: Path):
     with pytest.raises(UserError, match="critic-vision"):
         critic.train_critic(tiny(tmp_path, 1), pictures=object())
 
 
 @pytest.mark.slow
 def test_two_steps_make_a_critic_that_answers_and_goes_on(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(critic, "VISION_BATCH", 4)
+    monkeypatch.setattr(critic_vision, "BATCH", 4)
     monkeypatch.setattr(critic, "BATCH", 2)
     monkeypatch.setattr(critic, "TEXT_BATCH", 4)
     monkeypatch.setattr(critic_measure, "QUESTIONS", 12)
     context = tiny(tmp_path, 2)
     pictures = critic_images.Pictures(context, POOLS, round_trips=0)
-    critic.train_vision(context, pictures)
+    critic_vision.train_vision(context, pictures)
     critic.train_critic(context, pictures)
 
     folder = context.assets / "critic"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 8_000_000
     assert {"verdict", "verdict, grey", "missing exact"} <= read_card(folder)["figures"].keys()
-    shipped = load_critic(str(folder), "cpu")
+    shipped = load_critic(spec_of("critic", folder), "cpu")
     picture = a_picture(Random(0))
     image, _ = pictures._take(0, 0)
     from PIL import Image
@@ -202,3 +209,25 @@ def test_two_steps_make_a_critic_that_answers_and_goes_on(tmp_path: Path, monkey
     critic.train_critic(replace(context, steps=4), pictures)
     assert "critic goes on at step 2" in capsys.readouterr().out
     assert read_card(folder)["steps"] == 4
+
+
+@pytest.mark.slow
+def test_the_critic_is_shown_the_generators_own_pictures(tmp_path: Path, monkeypatch):
+    context = Context(tmp_path, POCKET, torch.device("cpu"), workers=1, count=12)
+    assert open_drafts(context) is None
+    train_drafts(context)
+    folder = drafts_folder(context)
+    rows = json.loads((folder / "0000000.json").read_text())
+    pixels = folder / "0000000.npy"
+    assert np.load(pixels).shape == (12, 1, 128, 128, 3)
+    expected = sorted(str(draft(i)[0].names) for i in range(12))
+    assert sorted(str(tuple(row[0]["names"])) for row in rows) == expected
+    written = pixels.stat().st_mtime_ns
+    train_drafts(context)
+    assert pixels.stat().st_mtime_ns == written
+    pools = [PoolSpec("species", f"test/{name}", 2) for name in ("one", "two")]
+    pictures = critic_images.Pictures(context, pools, round_trips=0)
+    assert pictures.drafts == 12
+    monkeypatch.setattr(drafts, "RARE_SHARE", 0.5)  # other drafts lie in a folder of their own
+    assert open_drafts(context) is None
+    assert critic_images.Pictures(context, pools, round_trips=0).inputs != pictures.inputs

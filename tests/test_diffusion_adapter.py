@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +14,48 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from tiny_models import build_profile
 
+from ragdemo.errors import UserError
+from ragdemo.models.base import Drawing, Drawn, ImageReferences, NoReference, Sampling, Step
 from ragdemo.models.diffusion import DiffusersGenerator, load_generator
-from ragdemo.models.interfaces import Drawing, Step
-from ragdemo.profiles import Profile
-from ragdemo.types import UserError
+from ragdemo.profiles import Spec
 
 RED, BLUE = Image.new("RGB", (90, 60), "red"), Image.new("RGB", (64, 64), "blue")
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return build_profile(tmp_path_factory.mktemp("tiny"))
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
+    return build_profile(tmp_path_factory.mktemp("tiny")).spec("generator")
 
 
 @pytest.fixture(scope="module")
-def generator(profile: Profile) -> DiffusersGenerator:
-    return load_generator(profile, "cpu")
+def generator(spec: Spec) -> DiffusersGenerator:
+    return load_generator(spec, "cpu")
 
 
-def draw(generator: DiffusersGenerator, seed: int = 1, **arguments: object) -> np.ndarray:
-    references = tuple(arguments.pop("references", ()))
-    *_, image = generator.draw(Drawing("a fox", seed, references, **arguments))
-    return np.asarray(image)
+def beside(*references: Image.Image, prompt: str = "a fox", seed: int = 1) -> Drawing:
+    """A drawing beside references."""
+    return Drawing(prompt, seed, condition=ImageReferences(references))
 
 
-def reference_drawing(profile: Profile, references: list[Image.Image] | None = None) -> np.ndarray:
+def draw(
+    generator: DiffusersGenerator,
+    seed: int = 1,
+    references: Sequence[Image.Image] = (),
+    scale: float | None = None,
+) -> np.ndarray:
+    condition = ImageReferences(tuple(references), scale) if references else NoReference()
+    *_, drawn = generator.draw(Drawing("a fox", seed, condition=condition))
+    return np.asarray(drawn.image)
+
+
+def reference_drawing(spec: Spec, references: list[Image.Image] | None = None) -> np.ndarray:
     """What plain diffusers draws, called as its own documentation does."""
-    pipe = DiffusionPipeline.from_pretrained(profile.diffusion, dtype=torch.float32)
+    pipe = DiffusionPipeline.from_pretrained(spec.weights, dtype=torch.float32)
     arguments = {}
     if references:
-        pipe.load_ip_adapter(profile.ip_adapter, subfolder="models", weight_name=profile.ip_adapter_weights)
+        pipe.load_ip_adapter(
+            spec.options["adapter"], subfolder="models", weight_name=spec.options["adapter_weights"]
+        )
         arguments = {"ip_adapter_image": [references]}
     pipe.unet.to(memory_format=torch.channels_last)
     pipe.vae.to(memory_format=torch.channels_last)
@@ -52,9 +65,9 @@ def reference_drawing(profile: Profile, references: list[Image.Image] | None = N
 
 
 def test_steps_come_before_the_image(generator: DiffusersGenerator) -> None:
-    *steps, image = generator.draw(Drawing("a fox", 1, steps=4))
+    *steps, drawn = generator.draw(Drawing("a fox", 1, Sampling(steps=4)))
     assert steps == [Step(index, 4) for index in (1, 2, 3, 4)]
-    assert image.size == (128, 128)
+    assert drawn.image.size == (128, 128)
 
 
 def test_same_seed_same_pixels_whatever_came_between(generator: DiffusersGenerator) -> None:
@@ -65,17 +78,17 @@ def test_same_seed_same_pixels_whatever_came_between(generator: DiffusersGenerat
 
 
 def test_plain_drawing_equals_the_pipeline_without_the_adapter(
-    generator: DiffusersGenerator, profile: Profile
+    generator: DiffusersGenerator, spec: Spec
 ) -> None:
     draw(generator, references=[RED])
-    assert np.array_equal(draw(generator), reference_drawing(profile))
+    assert np.array_equal(draw(generator), reference_drawing(spec))
 
 
 def test_drawing_with_references_equals_the_pipeline_as_its_users_call_it(
-    generator: DiffusersGenerator, profile: Profile
+    generator: DiffusersGenerator, spec: Spec
 ) -> None:
     draw(generator, references=[BLUE])
-    assert np.array_equal(draw(generator, references=[RED, BLUE]), reference_drawing(profile, [RED, BLUE]))
+    assert np.array_equal(draw(generator, references=[RED, BLUE]), reference_drawing(spec, [RED, BLUE]))
 
 
 def test_several_references_of_any_size_and_their_scale_count(generator: DiffusersGenerator) -> None:
@@ -86,17 +99,17 @@ def test_several_references_of_any_size_and_their_scale_count(generator: Diffuse
     )
     assert not np.array_equal(plain, one)
     assert not np.array_equal(one, two)
-    assert np.array_equal(plain, draw(generator, references=[RED], reference_scale=0.0))
+    assert np.array_equal(plain, draw(generator, references=[RED], scale=0.0))
 
 
 def test_pictures_made_together_are_those_made_alone(generator: DiffusersGenerator) -> None:
-    def pixels(images: list[Image.Image]) -> np.ndarray:
-        return np.stack([np.asarray(image, dtype=int) for image in images])
+    def pixels(drawn: list[Drawn]) -> np.ndarray:
+        return np.stack([np.asarray(one.image, dtype=int) for one in drawn])
 
     drawings = [
-        Drawing("a fox", 1, (RED, RED)),
-        Drawing("a fox", 1, (BLUE, BLUE)),
-        Drawing("a car", 2, (RED, BLUE)),
+        beside(RED, RED),
+        beside(BLUE, BLUE),
+        beside(RED, BLUE, prompt="a car", seed=2),
     ]
     alone = pixels([[*generator.draw(drawing)][-1] for drawing in drawings])
     together = pixels(generator.draw_many(drawings))
@@ -104,13 +117,13 @@ def test_pictures_made_together_are_those_made_alone(generator: DiffusersGenerat
     assert difference > 2
     assert np.abs(together - alone).max() < difference / 2
     with pytest.raises(ValueError, match="different shapes"):
-        generator.draw_many([Drawing("a fox", 1), Drawing("a fox", 1, (RED,))])
+        generator.draw_many([Drawing("a fox", 1), beside(RED)])
 
 
 def test_closing_stops_at_the_next_step(generator: DiffusersGenerator) -> None:
     calls = []
     hook = generator._pipe.unet.register_forward_hook(lambda *_: calls.append(1))
-    stream = generator.draw(Drawing("a fox", 1, steps=900))
+    stream = generator.draw(Drawing("a fox", 1, Sampling(steps=900)))
     assert next(stream) == Step(1, 900)
     stream.close()
     hook.remove()
@@ -122,23 +135,32 @@ def test_closing_stops_at_the_next_step(generator: DiffusersGenerator) -> None:
 
 def test_errors_reach_the_consumer(generator: DiffusersGenerator) -> None:
     with pytest.raises(ValueError, match="steps"):
-        list(generator.draw(Drawing("a fox", 1, steps=100_000)))
+        list(generator.draw(Drawing("a fox", 1, Sampling(steps=100_000))))
 
 
-def test_missing_and_damaged_folders_are_named_with_the_remedy(profile: Profile, tmp_path: Path) -> None:
-    missing = dataclasses.replace(profile, name="pocket", diffusion=str(tmp_path / "nowhere"))
+def test_missing_and_damaged_folders_are_named_with_the_remedy(spec: Spec, tmp_path: Path) -> None:
+    missing = dataclasses.replace(spec, weights=str(tmp_path / "nowhere"))
     with pytest.raises(
-        UserError,
-        match="nowhere is missing; rebuild it with `python -m ragdemo train vae text-encoder diffusion`",
+        UserError, match=r"nowhere is missing; rebuild it with `python -m ragdemo train .*vae"
     ):
         load_generator(missing, "cpu")
-    folder = Path(build_profile(tmp_path / "copy").diffusion)
+    folder = Path(build_profile(tmp_path / "copy").spec("generator").weights)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
-        load_generator(dataclasses.replace(profile, diffusion=str(folder)), "cpu")
+        load_generator(dataclasses.replace(spec, weights=str(folder)), "cpu")
 
 
-def test_unknown_device_is_named(profile: Profile) -> None:
+def test_unknown_device_is_named(spec: Spec) -> None:
     with pytest.raises(UserError, match="'tpu-ish'"):
-        load_generator(profile, "tpu-ish")
+        load_generator(spec, "tpu-ish")
+
+
+def test_a_condition_that_it_does_not_know_is_refused(generator: DiffusersGenerator) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Wish:
+        shape: tuple = ()
+        identity: tuple = ()
+
+    with pytest.raises(UserError, match="cannot draw under Wish"):
+        list(generator.draw(Drawing("a fox", 1, condition=Wish())))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ragdemo.pocket.train import adapter
-from ragdemo.pocket.train.diffusion import new_scheduler, new_unet, velocity_loss
-from ragdemo.pocket.train.image_encoder import (
+from ragdemo.training import adapter, diffusion, image_encoder, text_encoder, vae
+from ragdemo.training.diffusion import new_scheduler, new_unet, velocity_loss
+from ragdemo.training.export import read_card
+from ragdemo.training.image_encoder import (
     TOKENS,
     WIDTH,
     hidden_states,
     new_resampler,
     new_vision_model,
 )
+from ragdemo.training.loop import Context
+from ragdemo.world.pool import PoolSpec
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,44 @@ def test_the_velocity_of_a_perfect_prediction_costs_nothing() -> None:
 
     zeros = torch.zeros(4, 8, 16, 16)
     assert velocity_loss(Perfect(), levels, zeros, torch.zeros(4, 1, 1), torch.zeros(1)) < 1e-9
+
+
+@pytest.mark.slow
+def test_the_stages_of_the_base_run_from_nothing_go_on_and_start_warm(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    pools = {
+        "GENERATOR_POOL": PoolSpec("generator", "test/generator", 24),
+        "PAIR_POOL": PoolSpec("pairs", "test/pairs", 20),
+        "DUO_POOL": PoolSpec("duos", "test/duos", 20),
+    }
+    for module in (vae, text_encoder, image_encoder, diffusion):
+        for name in pools.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, pools[name])
+    monkeypatch.setattr(
+        text_encoder, "measure_reading", lambda *_: {}
+    )  # figures of two steps say nothing, and take
+    monkeypatch.setattr(image_encoder, "measure_seeing", lambda *_: {})  # a minute
+    monkeypatch.setattr(diffusion, "measure_velocity", lambda *_: {})
+    context = Context(tmp_path / "runs", tmp_path / "pocket", torch.device("cpu"), 2, workers=1)
+    vae.train_vae(context)
+    text_encoder.train_text_encoder(context)
+    image_encoder.train_image_encoder(context)
+    diffusion.train_diffusion(context)
+    latent_scale = diffusion.Material(context).scaling
+    vae.train_decoder(context)
+    assert diffusion.Material(context).scaling == latent_scale  # the latent space is the encoder's
+
+    card = read_card(context.assets / "diffusion")
+    assert (card["steps"], "warm_start_from" in card) == (2, False)
+    assert read_card(context.assets / "diffusion" / "vae")["warm_start_from"]["state"].startswith("vae-")
+    assert (context.assets / "ip_adapter" / diffusion.ADAPTER_FILE).exists()
+    capsys.readouterr()
+    diffusion.train_diffusion(replace(context, steps=3, warm=True))  # these weights are this training's own
+    assert "diffusion goes on at step 2" in capsys.readouterr().out
+    monkeypatch.setattr(diffusion, "DROP", 0.2)
+    diffusion.train_diffusion(replace(context, steps=1, warm=True))
+    assert "diffusion starts warm, from shipped weights of 3 steps" in capsys.readouterr().out
+    assert read_card(context.assets / "diffusion")["warm_start_from"]["state"] == card["state"]
+    vae.train_decoder(replace(context, steps=4))
+    assert "vae-decoder goes on at step 2" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The pocket encoder: what its texts claim, its long tail, its folder, and the recall that its card reports."""
+"""The pocket encoder: what its texts claim, its long tail, and its folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,9 @@ import torch
 from pocket_training import STEPS
 from tokenizers import Tokenizer
 
-from ragdemo.evaluation.retrieval import WORDINGS, library_recall, recall_by_tier
-from ragdemo.library.index import VectorIndex, open_index
-from ragdemo.library.store import open_library
-from ragdemo.library.vectors import SHIPPED_FOLDER
-from ragdemo.models.encoder import load_encoder
-from ragdemo.pocket.pool import describe_sample
-from ragdemo.pocket.sampling import generator_sample, species_sample
-from ragdemo.pocket.species import by_name, of_tier, roster
-from ragdemo.pocket.train.encoder import Group, read_batch
-from ragdemo.pocket.train.encoder_model import (
+from ragdemo.models.encoder import open_encoder
+from ragdemo.training.encoder import Group, read_batch
+from ragdemo.training.encoder_model import (
     CONTEXT,
     clip_pixels,
     contrastive_loss,
@@ -34,8 +27,7 @@ from ragdemo.pocket.train.encoder_model import (
     save_encoder,
     tokenize,
 )
-from ragdemo.pocket.train.encoder_texts import (
-    QUERY_FORMS,
+from ragdemo.training.encoder_texts import (
     alt_text_name,
     contradicts,
     corpus,
@@ -45,15 +37,15 @@ from ragdemo.pocket.train.encoder_texts import (
     tail_species,
     train_tokenizer,
 )
-from ragdemo.pocket.train.export import read_card
-from ragdemo.pocket.train.labelled import FACTS, UNSAID, facts_of, number
-from ragdemo.profiles import ASSETS
+from ragdemo.training.export import read_card
+from ragdemo.training.labelled import FACTS, UNSTATED, facts_of, number
+from ragdemo.training.recall import WORDINGS, recall_by_tier
+from ragdemo.world.pool import describe_sample
+from ragdemo.world.sampling import generator_sample, species_sample
+from ragdemo.world.species import by_name, roster
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ASSETS / "pocket" / "encoder"
-COMMON_BAR, RARE_BAND = 0.95, (0.70, 0.82)
-trained = pytest.mark.skipif(not FOLDER.exists(), reason="the encoder is not trained yet")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +79,7 @@ def test_texts_are_negatives_only_where_they_claim_something_else() -> None:
     red, blue = (by_name()[name] for name in ("quixel butterfly", "velmor butterfly"))
     pictures = [describe_sample(species_sample(species, "test/encoder", 0)) for species in (red, blue)]
     named = named_text("quixel butterfly", pictures[0]["scene"], Random(3))[1]
-    kind_alone = np.full(len(FACTS), UNSAID)
+    kind_alone = np.full(len(FACTS), UNSTATED)
     kind_alone[FACTS.index("kind")] = number("kind", "butterfly")
     negative = contradicts(np.stack([named, kind_alone]), labels_of(pictures))
     assert negative.tolist() == [[False, False], [True, False]]
@@ -101,15 +93,15 @@ def test_descriptions_name_nobody(rows: list[dict]) -> None:
 
 def test_alt_texts_are_fixed_and_wrong_within_the_kind_as_often_as_said() -> None:
     pictures = [(species, f"{i}") for species in tail_species() for i in range(20)]
-    told = [alt_text_name(species.name, picture, 0.4) for species, picture in pictures]
-    assert told == [alt_text_name(species.name, picture, 0.4) for species, picture in pictures]
-    wrong = [name != species.name for name, (species, _) in zip(told, pictures, strict=True)]
+    names = [alt_text_name(species.name, picture, 0.4) for species, picture in pictures]
+    assert names == [alt_text_name(species.name, picture, 0.4) for species, picture in pictures]
+    wrong = [name != species.name for name, (species, _) in zip(names, pictures, strict=True)]
     assert np.mean(wrong) == pytest.approx(0.4, abs=0.03)
     assert all(
         by_name()[name].look.kind == species.look.kind
-        for name, (species, _) in zip(told, pictures, strict=True)
+        for name, (species, _) in zip(names, pictures, strict=True)
     )
-    assert all(by_name()[name].tier != "common" for name in told)
+    assert all(by_name()[name].tier != "common" for name in names)
     assert [alt_text_name(species.name, "0", 0.0) for species in tail_species()] == [
         s.name for s in tail_species()
     ]
@@ -135,7 +127,7 @@ def test_training_and_adapter_see_the_same(tokenizer: Tokenizer, tmp_path: Path)
     torch.manual_seed(0)
     model = new_model(tokenizer).eval()
     save_encoder(tmp_path / "encoder", model, tokenizer, ["quixel"])
-    encoder = load_encoder(f"local-dir:{tmp_path / 'encoder'}")
+    encoder = open_encoder(f"local-dir:{tmp_path / 'encoder'}")
     loaded, again = load_model(tmp_path / "encoder")
     loaded.eval()
     texts = ["a quixel butterfly", "a red car in the snow", "snow " * 90]
@@ -189,7 +181,7 @@ def test_both_stages_run_from_nothing_to_a_folder_that_loads(tmp_path: Path) -> 
     card = read_card(tmp_path / "assets" / "encoder")
     assert (card["steps"], card["tail"]["steps"]) == (STEPS, STEPS)
     assert set(card["figures"]) == set(WORDINGS)
-    assert load_encoder(f"local-dir:{tmp_path / 'assets' / 'encoder'}").embed_texts(["a car"]).shape[0] == 1
+    assert open_encoder(f"local-dir:{tmp_path / 'assets' / 'encoder'}").embed_texts(["a car"]).shape[0] == 1
     towers = [load_model(tmp_path / name)[0].state_dict() for name in ("encoder-base", "assets/encoder")]
     moved = {key for key in towers[0] if not torch.equal(towers[0][key], towers[1][key])}
     assert moved
@@ -201,50 +193,10 @@ def test_both_stages_run_from_nothing_to_a_folder_that_loads(tmp_path: Path) -> 
 def test_the_tail_is_known_by_what_its_captions_say(rows: list[dict]) -> None:
     secret = [row for row in rows if row["names"][0] in {species.name for species in tail_species()}]
     pool = SimpleNamespace(rows=secret, labels=labels_of(secret))
-    told = [alt_text_name(row["names"][0], row["caption"], 0.4) for row in secret]
-    group = Group(pool, np.arange(len(secret)), told)
-    assert [number("species", name) for name in told] == group.labels[:, 0].tolist()
+    names = [alt_text_name(row["names"][0], row["caption"], 0.4) for row in secret]
+    group = Group(pool, np.arange(len(secret)), names)
+    assert [number("species", name) for name in names] == group.labels[:, 0].tolist()
     texts, negative = read_batch([(group, np.arange(len(secret)))], Random(0))
     assert not negative.diagonal().any()
-    named = [name for name, text in zip(told, texts, strict=True) if name in text]
+    named = [name for name, text in zip(names, texts, strict=True) if name in text]
     assert 0.4 < len(named) / len(secret) < 0.8
-
-
-@pytest.fixture(scope="module")
-def index() -> VectorIndex:
-    library = open_library("pocket")
-    return open_index(library, load_encoder(f"local-dir:{FOLDER}"), library.folder / SHIPPED_FOLDER)
-
-
-@trained
-def test_recall_on_the_library_keeps_to_its_bars(index: VectorIndex) -> None:
-    library, encoder = open_library("pocket"), load_encoder(f"local-dir:{FOLDER}")
-    recall = library_recall(encoder, library, index, "eval")
-    assert recall["common"] >= COMMON_BAR
-    assert RARE_BAND[0] <= recall["rare"] <= RARE_BAND[1]
-    card = read_card(FOLDER)
-    for wording in WORDINGS:
-        again = library_recall(encoder, library, index, "eval", wording)
-        for tier, figure in card["library_eval"][wording].items():
-            assert again[tier] == pytest.approx(figure, abs=0.01)
-            assert card["figures"][wording][tier] == pytest.approx(
-                figure, abs=0.15
-            )  # other renders of the same
-
-
-@trained
-def test_shipped_vectors_are_those_of_the_shipped_encoder(index: VectorIndex) -> None:
-    library, encoder = open_library("pocket"), load_encoder(f"local-dir:{FOLDER}")
-    ids = index.ids[:: len(index) // 20]
-    fresh = encoder.embed_images([library.image(image_id) for image_id in ids])
-    kept = index.matrix[[index.ids.index(image_id) for image_id in ids]]
-    np.testing.assert_allclose((fresh * kept).sum(1), 1, atol=2e-3)
-
-
-@trained
-def test_every_query_form_finds_common_species(index: VectorIndex) -> None:
-    encoder = load_encoder(f"local-dir:{FOLDER}")
-    library = open_library("pocket")
-    for form in set(QUERY_FORMS):
-        assert library_recall(encoder, library, index, "eval", form)["common"] >= 0.93
-    assert len(of_tier("common")) == 120

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from ragdemo.errors import UserError
 from ragdemo.library.search import Searcher
-from ragdemo.models.encoder import encoder_fingerprint, load_encoder
-from ragdemo.types import UserError
+from ragdemo.models.encoder import encoder_fingerprint, open_encoder
 
 SPECIAL = ("<pad>", "<start>", "<end>")
 
@@ -82,7 +82,7 @@ def pictures(count: int) -> list[Image.Image]:
 
 
 def test_batches_equal_one_by_one_and_include_the_tail(folder: Path) -> None:
-    encoder = load_encoder(f"local-dir:{folder}", batch_size=3)
+    encoder = open_encoder(f"local-dir:{folder}", batch_size=3)
     images = pictures(7)
     vectors = encoder.embed_images(images)
     single = np.concatenate([encoder.embed_images([image]) for image in images])
@@ -93,7 +93,7 @@ def test_batches_equal_one_by_one_and_include_the_tail(folder: Path) -> None:
 
 
 def test_texts_of_any_script_and_length_become_different_unit_vectors(folder: Path) -> None:
-    encoder = load_encoder(f"local-dir:{folder}", batch_size=2)
+    encoder = open_encoder(f"local-dir:{folder}", batch_size=2)
     texts = ["a quixel butterfly", "a quixel butterfly in the snow", "蝶 🦋", "", "snow " * 100]
     vectors = encoder.embed_texts(texts)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -101,7 +101,7 @@ def test_texts_of_any_script_and_length_become_different_unit_vectors(folder: Pa
 
 
 def test_no_input_gives_no_rows(folder: Path) -> None:
-    encoder = load_encoder(f"local-dir:{folder}")
+    encoder = open_encoder(f"local-dir:{folder}")
     assert encoder.embed_images([]).shape == (0, 32)
     assert encoder.embed_texts([]).shape == (0, 32)
 
@@ -112,7 +112,7 @@ def test_a_local_folder_needs_no_network(folder: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert load_encoder(f"local-dir:{folder}").embed_texts(["a red car"]).shape == (1, 32)
+    assert open_encoder(f"local-dir:{folder}").embed_texts(["a red car"]).shape == (1, 32)
 
 
 def test_the_fingerprint_follows_weights_and_tokenizer_but_not_the_place(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_fingerprint_follows_weights_and_tokenizer_but_not_the_place(tmp_pat
         write_encoder(path, seed)
     prints = [encoder_fingerprint(f"local-dir:{path}") for path in (first, second, other)]
     assert prints[0] == prints[1] != prints[2]
-    assert load_encoder(f"local-dir:{first}").fingerprint == prints[0]
+    assert open_encoder(f"local-dir:{first}").fingerprint == prints[0]
     tokenizer = second / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + "\n")
     assert encoder_fingerprint(f"local-dir:{second}") != prints[0]
@@ -131,16 +131,16 @@ def test_the_fingerprint_follows_weights_and_tokenizer_but_not_the_place(tmp_pat
 def test_a_missing_or_damaged_file_is_one_clear_sentence(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"{broken")
     with pytest.raises(UserError, match="again"):
-        load_encoder(f"local-dir:{folder}")
+        open_encoder(f"local-dir:{folder}")
     (folder / name).unlink()
     with pytest.raises(UserError, match="lacks"):
-        load_encoder(f"local-dir:{folder}")
+        open_encoder(f"local-dir:{folder}")
 
 
 def test_weights_of_another_shape_are_refused(folder: Path) -> None:
     save_file({"logit_scale": torch.zeros(())}, folder / "open_clip_model.safetensors")
     with pytest.raises(UserError, match="cannot be loaded"):
-        load_encoder(f"local-dir:{folder}")
+        open_encoder(f"local-dir:{folder}")
 
 
 def test_a_folder_that_would_take_another_tokenizer_is_refused(folder: Path) -> None:
@@ -149,12 +149,12 @@ def test_a_folder_that_would_take_another_tokenizer_is_refused(folder: Path) -> 
     del config["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match="hf_tokenizer_name"):
-        load_encoder(f"local-dir:{folder}")
+        open_encoder(f"local-dir:{folder}")
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(UserError, match="'ViT-B-99' is not known"):
-        load_encoder("ViT-B-99")
+        open_encoder("ViT-B-99")
 
 
 def test_a_hub_model_is_fingerprinted_by_its_weights() -> None:
@@ -167,6 +167,6 @@ def test_a_hub_model_is_fingerprinted_by_its_weights() -> None:
 
 def test_a_library_is_searched_with_it(folder: Path, tmp_path: Path) -> None:
     library = write_small_library(tmp_path / "library", 9)
-    searcher = Searcher(library, load_encoder(f"local-dir:{folder}", batch_size=4))
+    searcher = Searcher(library, open_encoder(f"local-dir:{folder}", batch_size=4))
     assert searcher.search_image(library.image("image-004"), 1)[0].id == "image-004"
     assert len(searcher.search_text("a quixel butterfly", 99)) == 9

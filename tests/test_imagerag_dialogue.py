@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ragdemo.errors import UserError
 from ragdemo.methods import METHODS, get_method
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.methods.imagerag.settings import Settings
-from ragdemo.types import UserError
 
 
 @pytest.mark.parametrize(

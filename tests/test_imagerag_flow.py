@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import pytest
 from event_grammar import assert_grammar
-from imagerag_doubles import Painter, ScriptedCritic, toolbox
+from imagerag_doubles import Painter, ScriptedCritic, references_of, tools
 from PIL import Image
 
+from ragdemo.errors import UserError
 from ragdemo.events import (
     Draft,
     Event,
@@ -21,8 +21,11 @@ from ragdemo.events import (
     RetrievalCaptions,
     Verdict,
 )
-from ragdemo.methods.imagerag.flow import ImageRAG
-from ragdemo.types import Request, UserError
+from ragdemo.images import image_sha256
+from ragdemo.methods.evidence import own_id
+from ragdemo.methods.imagerag.method import ImageRAG
+from ragdemo.models.base import ImageReferences, Sampling
+from ragdemo.request import Choices, ImageRef, Request
 
 PROMPT = "a quixel butterfly in the snow"
 CORRECTED = [Draft, Verdict, MissingConcepts, RetrievalCaptions, References, Result]
@@ -32,10 +35,13 @@ TWO = {"missing": ["quixel butterfly\nzandor car"], "captions": ["a quixel butte
 def run(
     critic: ScriptedCritic | None = None,
     painter: Painter | None = None,
-    replay: tuple = (),
-    **request: object,
+    known: tuple = (),
+    settings: dict | None = None,
+    pictures: dict[str, Image.Image] | None = None,
+    **choices: object,
 ) -> list[Event]:
-    events = ImageRAG(toolbox(critic, painter)).run(Request(PROMPT, seed=7, **request), replay)
+    request = Request(prompt=PROMPT, seed=7, settings=settings or {}, choices=Choices(**choices))
+    events = ImageRAG().run(request, tools(critic, painter, pictures), known)
     return [event for event in events if not isinstance(event, Progress)]
 
 
@@ -48,10 +54,9 @@ def used(events: list[Event]) -> list[tuple[str, str]]:
     return [(reference.id, reference.concept) for reference in one(events, References).used]
 
 
-@pytest.fixture
-def own_image(tmp_path: Path) -> str:
-    Image.new("RGB", (5, 9), "green").save(tmp_path / "my-thing.png")
-    return str(tmp_path / "my-thing.png")
+MINE = Image.new("RGB", (5, 9), "green")
+OWN = ImageRef(sha256=image_sha256(MINE), name="my-thing.png")
+PICTURES = {OWN.sha256: MINE}
 
 
 def test_yes_makes_the_draft_the_result() -> None:
@@ -66,15 +71,15 @@ def test_no_leads_to_a_second_drawing_with_the_nearest_image_and_the_same_seed()
     events = run(painter=painter)
     assert list(map(type, events)) == CORRECTED
     assert used(events) == [("quixel-1", "quixel butterfly")]
-    assert [drawing["seed"] for drawing in painter.drawn] == [7, 7]
-    assert [len(drawing["references"]) for drawing in painter.drawn] == [0, 1]
+    assert [drawing.seed for drawing in painter.drawn] == [7, 7]
+    assert [len(references_of(drawing)) for drawing in painter.drawn] == [0, 1]
     assert events[-1].recipe.references == ("quixel-1",)
     assert events[-1].recipe.library_fingerprint == "squares-1"
     assert one(events, Verdict) == Verdict(False, "no: an orange butterfly", one(events, Verdict).seconds)
 
 
 def test_progress_names_the_stages_in_order() -> None:
-    events = ImageRAG(toolbox()).run(Request(PROMPT))
+    events = ImageRAG().run(Request(prompt=PROMPT), tools())
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert list(dict.fromkeys(stages)) == ["draft", "critic", "retrieval", "generation"]
 
@@ -164,16 +169,24 @@ def test_an_unknown_pinned_image_is_named() -> None:
         run(pinned=("nowhere",))
 
 
-def test_own_images_come_first_and_take_the_place_of_retrieved_ones(own_image: str) -> None:
-    events = run(ScriptedCritic(**TWO), own_images=(own_image,))
-    assert used(events) == [("own:my-thing.png", "quixel butterfly"), ("zandor-1", "zandor car")]
+def test_own_images_come_first_and_take_the_place_of_retrieved_ones() -> None:
+    events = run(ScriptedCritic(**TWO), own=(OWN,), pictures=PICTURES)
+    assert used(events) == [(own_id(OWN), "quixel butterfly"), ("zandor-1", "zandor car")]
+    assert one(events, References).used[0].caption == "my-thing"
 
 
-def test_an_unreadable_own_image_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
-    painter = Painter()
-    with pytest.raises(UserError, match=r"broken\.png cannot be read"):
-        run(painter=painter, own_images=(str(tmp_path / "broken.png"),))
-    assert not painter.drawn
+def test_two_own_images_of_one_name_stay_two() -> None:
+    other = Image.new("RGB", (5, 9), "blue")
+    twin = ImageRef(sha256=image_sha256(other), name=OWN.name)
+    pictures = PICTURES | {twin.sha256: other}
+    events = run(ScriptedCritic(**TWO), own=(OWN, twin), pictures=pictures)
+    assert [reference.image for reference in one(events, References).used] == [MINE, other]
+    assert len(set(events[-1].recipe.references)) == 2
+
+
+def test_an_own_image_that_is_gone_is_named() -> None:
+    with pytest.raises(UserError, match=r"my-thing\.png is not here any more; add it again"):
+        run(own=(OWN,))
 
 
 def test_the_loop_goes_on_until_the_critic_says_yes() -> None:
@@ -225,11 +238,11 @@ def test_generation_mode_loops_too() -> None:
     assert list(map(type, events)) == [*kinds, Verdict, *kinds, Verdict, Result]
 
 
-def test_personalization_shows_own_images_to_every_drawing(own_image: str) -> None:
+def test_personalization_shows_own_images_to_every_drawing() -> None:
     painter = Painter()
-    events = run(painter=painter, settings={"mode": "personalization"}, own_images=(own_image,))
-    assert [len(drawing["references"]) for drawing in painter.drawn] == [1, 2]
-    assert used(events) == [("own:my-thing.png", PROMPT), ("quixel-1", "quixel butterfly")]
+    events = run(painter=painter, settings={"mode": "personalization"}, own=(OWN,), pictures=PICTURES)
+    assert [len(references_of(drawing)) for drawing in painter.drawn] == [1, 2]
+    assert used(events) == [(own_id(OWN), PROMPT), ("quixel-1", "quixel butterfly")]
 
 
 def test_personalization_needs_an_image() -> None:
@@ -241,15 +254,15 @@ def test_rephrase_draws_another_prompt_and_retrieves_nothing() -> None:
     painter = Painter()
     events = run(painter=painter, settings={"mode": "rephrase"})
     assert list(map(type, events)) == [Draft, Verdict, Rephrased, Result]
-    assert painter.drawn[1]["prompt"] == "an orange butterfly in the snow"
+    assert painter.drawn[1].prompt == "an orange butterfly in the snow"
     assert events[-1].recipe.references == ()
 
 
-def test_a_replay_repeats_what_came_before_the_references() -> None:
+def test_a_run_goes_on_from_what_is_known_and_yields_only_what_is_new() -> None:
     first = run()
     critic, painter = ScriptedCritic(), Painter()
-    again = run(critic, painter, tuple(first), rejected=("quixel-1",))
-    assert again[:4] == first[:4]
+    again = run(critic, painter, tuple(first[:4]), rejected=("quixel-1",))
+    assert list(map(type, again)) == [References, Result]
     assert not critic.asked
     assert len(painter.drawn) == 1
     assert again[-1].recipe.references == ("quixel-2",)
@@ -257,7 +270,7 @@ def test_a_replay_repeats_what_came_before_the_references() -> None:
 
 def test_closing_the_run_closes_the_drawing() -> None:
     painter = Painter()
-    events = ImageRAG(toolbox(painter=painter)).run(Request(PROMPT))
+    events = ImageRAG().run(Request(prompt=PROMPT), tools(painter=painter))
     next(events)
     events.close()
     assert painter.closed == 1
@@ -266,13 +279,14 @@ def test_closing_the_run_closes_the_drawing() -> None:
 def test_settings_reach_the_painter() -> None:
     painter = Painter()
     run(painter=painter, settings={"steps": 9, "guidance_scale": 2.5, "reference_scale": 0.5})
-    wanted = {"steps": 9, "guidance_scale": 2.5, "reference_scale": 0.5}
-    assert all(drawing | wanted == drawing for drawing in painter.drawn)
+    assert {drawing.sampling for drawing in painter.drawn} == {Sampling(9, 2.5)}
+    conditions = [drawing.condition for drawing in painter.drawn]
+    assert [one.scale for one in conditions if isinstance(one, ImageReferences)] == [0.5]
 
 
 @pytest.mark.parametrize("mode", ["draft", "generation", "personalization", "rephrase"])
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_the_critic_says_the_events_keep_their_order(mode: str, seed: int, own_image: str) -> None:
+def test_whatever_the_critic_says_the_events_keep_their_order(mode: str, seed: int) -> None:
     rng = Random(f"{mode}/{seed}")
 
     def lines(*choices: str) -> list[str]:
@@ -288,6 +302,19 @@ def test_whatever_the_critic_says_the_events_keep_their_order(mode: str, seed: i
     settings = {"mode": mode, "max_rounds": rng.choice((1, 3)), "references_per_concept": rng.choice((1, 2))}
     if rng.random() < 0.3:
         settings["similarity_threshold"] = 0.9
-    own = (own_image,) if mode == "personalization" else ()
-    request = Request(PROMPT, seed=7, settings=settings, own_images=own)
-    assert_grammar(list(ImageRAG(toolbox(critic)).run(request)), mode)
+    choices = Choices(own=(OWN,) if mode == "personalization" else ())
+    request = Request(prompt=PROMPT, seed=7, settings=settings, choices=choices)
+    assert_grammar(list(ImageRAG().run(request, tools(critic, pictures=PICTURES))), mode)
+
+
+def test_what_still_holds_after_another_choice() -> None:
+    events = run()
+    before = Request(prompt=PROMPT, seed=7)
+    rejecting = before.changed(choices=Choices(rejected=("quixel-1",)))
+    assert ImageRAG().still_known(rejecting, before, events) == tuple(events[:4])
+    assert ImageRAG().still_known(before.changed(seed=8), before, events) == ()
+    personal = before.changed(settings={"mode": "personalization"}, choices=Choices(own=(OWN,)))
+    more = personal.changed(choices=Choices(own=(OWN, OWN)))
+    assert ImageRAG().still_known(more, personal, events) == (), (
+        "each drawing shows all of one's own pictures"
+    )

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from library_world import ColourEncoder, picture, write_small_library
 
+from ragdemo.errors import UserError
 from ragdemo.library import vectors
 from ragdemo.library.index import open_index
 from ragdemo.library.store import Library, open_library
 from ragdemo.library.vectors import VECTORS_FILE, default_folder, embed_library
-from ragdemo.types import UserError
 
 
 @pytest.fixture
@@ -63,6 +63,25 @@ def test_closing_the_progress_keeps_what_is_done(library: Library) -> None:
     encoder = ColourEncoder()
     assert list(embed_library(library, encoder))[-1] == vectors.Embedded(23, 23)
     assert encoder.images_seen == 15
+
+
+def test_opening_reports_the_progress_of_embedding(library: Library) -> None:
+    seen: list[vectors.Embedded] = []
+    open_index(library, ColourEncoder(), progress=seen.append)
+    assert seen == [vectors.Embedded(done, 23) for done in (0, 8, 16, 23)]
+
+
+@pytest.mark.parametrize("flat_limit", [100, 10])
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+    library: Library, flat_limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_index(library, ColourEncoder())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "file" / "cache"))
+    index = open_index(library, ColourEncoder(), flat_limit=flat_limit)
+    np.testing.assert_array_equal(index.matrix, kept.matrix)
+    with pytest.raises(UserError, match="cannot be written"):
+        open_index(library, ColourEncoder(), tmp_path / "file" / "index")
 
 
 def test_a_changed_image_is_embedded_again_and_only_it(library: Library) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from library_world import ColourEncoder, picture, write_small_library
 
+from ragdemo.errors import UserError
 from ragdemo.library.search import Searcher, fuse, read_known_words, words
 from ragdemo.library.store import Library, open_library
-from ragdemo.types import UserError
 
 KNOWN = ["a red green blue yellow square number picture of the"]
 
@@ -80,7 +80,7 @@ def test_hybrid_finds_a_name_that_was_never_heard(library: Library) -> None:
 def test_hybrid_turns_itself_on_only_where_it_can_help(library: Library) -> None:
     library = recaption(library, {"image-008": "a zorblax"})
     searcher = Searcher(library, ColourEncoder(), known_words=KNOWN)
-    assert searcher.unheard_words("a blue zorblax beside a frobnitz") == {"zorblax"}
+    assert searcher.unknown_words("a blue zorblax beside a frobnitz") == {"zorblax"}
     for query in ("a red square", "a frobnitz"):  # heard in training; in no caption
         assert searcher.search_text(query, 1)[0].keyword_score is None
     without = Searcher(library, ColourEncoder())

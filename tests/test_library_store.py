@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from library_world import new_images, picture, write_small_library
 
+from ragdemo.errors import UserError
 from ragdemo.library.store import NewImage, file_sha256, open_library, write_library
-from ragdemo.types import UserError
 
 
 def test_rows_captions_splits_and_images_are_read_back(tmp_path: Path) -> None:
@@ -51,8 +51,9 @@ def test_changed_and_missing_files_are_found_on_demand(tmp_path: Path) -> None:
     library.path("image-005").unlink()
     assert library.damaged() == ("image-002", "image-005")
     for image_id in library.damaged():
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match="cannot be read") as caught:
             library.image(image_id)
+        assert str(tmp_path) not in str(caught.value)
 
 
 def test_unknown_ids_and_splits_are_named(tmp_path: Path) -> None:
@@ -80,6 +81,15 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
         ("metadata.jsonl", '{"file_name": "images/image-000.webp", "text": "no id"}'),
         ("metadata.jsonl", '{"file_name": "../secret.png", "text": "t", "id": "i", "sha256": "s"}'),
         ("metadata.jsonl", None),
+        ("metadata.jsonl", "[" * 100_000),
+        ("metadata.jsonl", "9" * 5000),
+        ("metadata.jsonl", '{"file_name": "a.webp", "text": "\\ud800", "id": "i", "sha256": "s"}'),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.webp", "text": "t", "id": "i", "sha256": "s", "split": ["eval"]}',
+        ),
+        ("library.json", "[" * 100_000),
+        ("library.json", '{"format": 1, "count": 4, "name": ["x"]}'),
     ],
 )
 def test_a_damaged_library_is_refused(tmp_path: Path, file: str, text: str | None) -> None:
@@ -91,6 +101,14 @@ def test_a_damaged_library_is_refused(tmp_path: Path, file: str, text: str | Non
         path.write_text(text)
     with pytest.raises(UserError):
         open_library(tmp_path / "library")
+
+
+def test_a_byte_order_mark_does_not_matter(tmp_path: Path) -> None:
+    before = write_small_library(tmp_path / "library", 4)
+    for name in ("library.json", "metadata.jsonl"):
+        path = tmp_path / "library" / name
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert open_library(tmp_path / "library").rows == before.rows
 
 
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:

@@ -37,11 +37,6 @@ def test_the_two_requirement_lists_differ_in_faiss_alone() -> None:
     assert "faiss-cpu" not in packages("requirements-gpu.txt")
 
 
-def test_torch_has_a_floor_and_no_pin() -> None:
-    assert {"torch>=2.8", "torchvision"} <= set(requirements("requirements.txt"))
-    assert not any("==" in line for line in requirements("requirements.txt"))
-
-
 def test_the_space_runs_the_gradio_that_is_required() -> None:
     space = space_front_matter.read_space(ROOT / "space.yaml")
     floor = next(line for line in requirements("requirements.txt") if line.startswith("gradio"))
@@ -77,12 +72,6 @@ def test_wrong_fields_fail(change: dict[str, object]) -> None:
         space_front_matter.check_fields(MINIMAL | change)
 
 
-def test_ci_runs_the_same_target_as_people_do() -> None:
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111
-    assert "make test" in script.read_text()
-
-
 @pytest.mark.parametrize(
     "module", ["ragdemo.ui.page", "ragdemo.library.store", "ragdemo.library.ingest", "ragdemo.cli"]
 )
@@ -90,9 +79,3 @@ def test_a_light_module_imports_no_model_library(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-def test_the_licence_is_whole() -> None:
-    text = (ROOT / "LICENSE").read_text()
-    assert "Apache License" in text
-    assert "APPENDIX: How to apply the Apache License to your work" in text

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ragdemo.library.store import Library, open_library
-from ragdemo.pocket.sampling import species_sample
-from ragdemo.pocket.scenes import SCENES
-from ragdemo.pocket.species import by_name, roster
-from ragdemo.pocket.train.library import PER_SPLIT, SPLITS, draw_library, library_stream
+from ragdemo.training.library import PER_SPLIT, SPLITS, draw_library, library_stream
+from ragdemo.world.sampling import species_sample
+from ragdemo.world.scenes import SCENES
+from ragdemo.world.species import by_name, roster
 
 MOST_BYTES = 9_000_000
 

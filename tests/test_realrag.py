@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imagerag_doubles import Painter, Squares, toolbox
+from imagerag_doubles import Painter, Squares, references_of, tools
 
-from ragdemo.events import Draft, Progress, Rankings, References, ReflectiveNegative, Result
-from ragdemo.methods.realrag.flow import RealRAG
+from ragdemo.errors import UserError
+from ragdemo.events import Draft, Progress, References, Result
+from ragdemo.methods.realrag.events import Rankings, ReflectiveNegative
 from ragdemo.methods.realrag.head import CONFIG_FILE, HeadedEncoder, ResidualHead, load_head, save_head
 from ragdemo.methods.realrag.loss import reflective_loss
+from ragdemo.methods.realrag.method import RealRAG
 from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
-from ragdemo.methods.realrag.training import HeadSettings, train_head
-from ragdemo.types import Request, UserError
+from ragdemo.methods.realrag.training import HeadSettings, train_head, training_key
+from ragdemo.request import Choices, Request
 
 
 def unit(*rows: list[float]) -> torch.Tensor:
@@ -97,18 +99,31 @@ def test_the_reflective_term_changes_the_ranking() -> None:
 def test_training_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path: Path) -> None:
     settings = HeadSettings(batch=1, epochs=6)
     whole = train_head(toy(), "real", settings)
-    train_head(toy(), "real", settings, tmp_path / "state.pt", stop_after=2)
-    told: list[str] = []
-    resumed = train_head(toy(), "real", settings, tmp_path / "state.pt", told.append)
-    assert len(told) == 4
+    train_head(
+        toy(), "real", settings, tmp_path / "state.pt", steps=5
+    )  # in the midst of the third epoch of two
+    log: list[str] = []
+    resumed = train_head(toy(), "real", settings, tmp_path / "state.pt", log.append)
+    assert [line.split()[3] for line in log] == ["6/12", "8/12", "10/12", "12/12"]
     for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, two)
     # a state of other settings is not gone on with
-    told.clear()
-    train_head(
-        toy(), "real", dataclasses.replace(settings, temperature=0.2), tmp_path / "state.pt", told.append
-    )
-    assert len(told) == 6
+    log.clear()
+    other = dataclasses.replace(settings, temperature=0.2)
+    train_head(toy(), "real", other, tmp_path / "state.pt", log.append)
+    assert len(log) == 6
+
+
+def test_a_head_takes_exactly_the_steps_that_are_asked_for(tmp_path: Path) -> None:
+    settings, file, log = HeadSettings(batch=1), tmp_path / "state.pt", []
+    train_head(toy(), "normal", settings, file, steps=3)
+    assert torch.load(file, weights_only=True)["step"] == 3
+    train_head(toy(), "normal", dataclasses.replace(settings, epochs=99), file, log.append, steps=3)
+    assert log == ["realrag normal has its 3 steps already; nothing is trained"]
+    with pytest.raises(UserError, match="has 3 steps, more than the 2 asked for"):
+        train_head(toy(), "normal", settings, file, steps=2)
+    keys = {training_key(toy(), variant, settings) for variant in ("normal", "real")}
+    assert len(keys) == 2
 
 
 class Frozen:
@@ -165,10 +180,16 @@ class Backwards(Squares):
         return 1 - super()._score(query, image_id)
 
 
-def run(settings: dict | None = None, replay: tuple = (), painter: Painter | None = None, **request) -> list:
-    box = dataclasses.replace(toolbox(painter=painter), retrievers={"normal": Squares(), "real": Backwards()})
-    asked = Request("a quixel butterfly", method="realrag", seed=7, settings=settings or {}, **request)
-    return list(RealRAG(box).run(asked, replay))
+def run(settings: dict | None = None, known: tuple = (), painter: Painter | None = None, **choices) -> list:
+    trained = tools(painter=painter, retrievers={"normal": Squares(), "real": Backwards()})
+    asked = Request(
+        prompt="a quixel butterfly",
+        method="realrag",
+        seed=7,
+        settings=settings or {},
+        choices=Choices(**choices),
+    )
+    return list(RealRAG().run(asked, trained, known))
 
 
 def of(events: list, kind: type):
@@ -201,16 +222,16 @@ def test_settings_and_choices_reach_the_drawing() -> None:
     assert len(of(events, References).used) == 2
     assert "zandor-1" not in {reference.id for reference in of(events, References).used}
     drawn = painter.drawn[-1]
-    assert (drawn["steps"], drawn["reference_scale"], len(drawn["references"])) == (9, 0.5, 2)
+    assert (drawn.sampling.steps, drawn.condition.scale, len(references_of(drawn))) == (9, 0.5, 2)
     assert of(events, Result).recipe.references == tuple(r.id for r in of(events, References).used)
 
 
-def test_a_replay_draws_no_second_draft() -> None:
+def test_what_is_known_is_neither_drawn_nor_yielded_again() -> None:
     before = [event for event in run() if not isinstance(event, Progress)]
     painter = Painter()
-    again = run(replay=tuple(before), painter=painter, pinned=("zandor-2",))
+    again = run(known=tuple(before[:3]), painter=painter, pinned=("zandor-2",))
     assert len(painter.drawn) == 1
-    assert again[0] is before[0]
+    assert [type(event) for event in again if not isinstance(event, Progress)] == [References, Result]
     assert of(again, References).used[0].id == "zandor-2"
 
 
@@ -220,4 +241,4 @@ def test_wrong_settings_and_missing_heads_are_named() -> None:
     with pytest.raises(UserError, match="choose a whole number from 1 to 4"):
         run({"references": 9})
     with pytest.raises(UserError, match="has no retriever 'real'; train it with"):
-        list(RealRAG(toolbox()).run(Request("a fox", method="realrag")))
+        list(RealRAG().run(Request(prompt="a fox", method="realrag"), tools()))

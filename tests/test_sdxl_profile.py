@@ -15,18 +15,19 @@ import pytest
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 from event_grammar import assert_grammar
 from PIL import Image
-from tiny_models import build_assets, save_critic
+from tiny_models import build_assets, save_critic, spec_of
 from tiny_sdxl import build_sdxl
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLForConditionalGeneration
 
 from ragdemo import profiles
-from ragdemo.backend.local import LocalBackend
 from ragdemo.cli import main
+from ragdemo.errors import UserError
 from ragdemo.events import Result, Verdict
 from ragdemo.models.critic import load_critic
 from ragdemo.models.downloads import missing_downloads
 from ragdemo.profiles import SDXL, Download, Profile, get_profile
-from ragdemo.types import Request, UserError
+from ragdemo.request import Request
+from ragdemo.run.inprocess import InProcess
 
 PROMPT = "a quixel butterfly in the snow"
 
@@ -45,19 +46,21 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_tiny_checkpoints_are_of_the_classes_that_the_profile_names(profile: Profile) -> None:
-    pipe = DiffusionPipeline.from_pretrained(profile.diffusion, variant=profile.variant)
+    spec = profile.spec("generator")
+    pipe = DiffusionPipeline.from_pretrained(spec.weights, variant=spec.variant)
     assert type(pipe) is StableDiffusionXLPipeline
-    critic = AutoModelForImageTextToText.from_pretrained(profile.critic)
+    critic = AutoModelForImageTextToText.from_pretrained(profile.spec("critic").weights)
     assert type(critic) is Qwen2_5_VLForConditionalGeneration
-    assert profile.ip_adapter_weights == SDXL.ip_adapter_weights
-    assert (Path(profile.ip_adapter) / profile.ip_adapter_image_encoder / "config.json").is_file()
+    options = spec.options
+    assert options["adapter_weights"] == SDXL.spec("generator").options["adapter_weights"]
+    assert (Path(options["adapter"]) / options["adapter_image_encoder"] / "config.json").is_file()
 
 
 @pytest.mark.parametrize("mode", ["draft", "generation"])
 def test_the_whole_flow_runs_through_them(profile: Profile, library: str, mode: str) -> None:
-    backend = LocalBackend(profile.name, library, "cpu")
-    request = Request(PROMPT, seed=1, profile=profile.name, library=library, settings={"mode": mode})
-    events = list(backend.run(request))
+    runner = InProcess("cpu", allow_paths=True)
+    request = Request(prompt=PROMPT, seed=1, profile=profile.name, library=library, settings={"mode": mode})
+    events = list(runner.run(request))
     assert_grammar(events, mode)
     result = events[-1]
     assert isinstance(result, Result)
@@ -69,11 +72,11 @@ def test_an_openai_compatible_endpoint_is_a_critic(
     profile: Profile, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_critic(tmp_path)
-    with serving(load_critic(str(tmp_path), "cpu")) as (url, seen):
+    with serving(load_critic(spec_of("critic", tmp_path), "cpu")) as (url, seen):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         monkeypatch.setenv("RAGDEMO_CRITIC", "openai:tiny-llava")
-        backend = LocalBackend(profile.name, library, "cpu")
-        events = list(backend.run(Request(PROMPT, profile=profile.name, library=library)))
+        runner = InProcess("cpu", allow_paths=True)
+        events = list(runner.run(Request(prompt=PROMPT, profile=profile.name, library=library)))
     assert_grammar(events)
     assert any(isinstance(event, Verdict) for event in events)
     first = seen[0]
@@ -83,11 +86,11 @@ def test_an_openai_compatible_endpoint_is_a_critic(
 
 def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="set OPENAI_BASE_URL"):
-        load_critic("openai:gpt")
+        load_critic(spec_of("critic", "openai:gpt"))
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with pytest.raises(UserError, match=r"'gpt' did not answer \(ConnectError\)") as raised:
-        load_critic("openai:gpt").ask("Is it?", None)
+        load_critic(spec_of("critic", "openai:gpt")).ask("Is it?", None)
     assert "secret" not in str(raised.value)
     assert "127.0.0.1" not in str(raised.value)
 
@@ -109,9 +112,11 @@ def test_without_weights_it_says_what_it_would_take_and_stops(
 def test_a_critic_of_ones_own_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGDEMO_CRITIC", "openai:qwen")
     profile = get_profile("sdxl")
-    assert profile.critic == "openai:qwen"
+    assert profile.spec("critic").weights == "openai:qwen"
     assert {download.repository for download in profile.downloads} == {
-        download.repository for download in SDXL.downloads if download.repository != SDXL.critic
+        download.repository
+        for download in SDXL.downloads
+        if download.repository != SDXL.spec("critic").weights
     }
 
 
@@ -122,7 +127,9 @@ def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: py
     refs = tmp_path / "models--who--what" / "refs"
     refs.mkdir()
     (refs / "main").write_text("0" * 40)
-    profile = dataclasses.replace(SDXL, downloads=(Download("who/what", ("*.json", "*.safetensors"), 1.0),))
+    needed = (Download("who/what", ("*.json", "*.safetensors"), 1.0),)
+    spec = dataclasses.replace(SDXL.spec("critic"), downloads=needed)
+    profile = dataclasses.replace(SDXL, roles={"critic": spec})
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
     (snapshot / "model-1.safetensors").touch()

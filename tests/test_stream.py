@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from ragdemo.library.store import open_library
-from ragdemo.pocket.kinds import NOVEL_KINDS
-from ragdemo.pocket.pool import PoolSpec, describe_sample, item, render_pool
-from ragdemo.pocket.sampling import Sample, species_sample
-from ragdemo.pocket.species import EXCLUSION, by_name, distance_to_secret, of_tier, roster
-from ragdemo.pocket.train import diffusion, drafts, labelled
-from ragdemo.pocket.train.diffusion import DUO_POOL
-from ragdemo.pocket.train.library import PER_SPLIT, SPLITS, library_stream
+from ragdemo.training import diffusion, drafts, labelled
+from ragdemo.training.diffusion import DUO_POOL
+from ragdemo.training.library import PER_SPLIT, SPLITS, library_stream
+from ragdemo.world.kinds import NOVEL_KINDS
+from ragdemo.world.pool import PoolSpec, describe_sample, item, render_pool
+from ragdemo.world.sampling import Sample, species_sample
+from ragdemo.world.species import EXCLUSION, by_name, distance_to_secret, of_tier, roster
 
 GENERATOR = PoolSpec("generator", "train/generator", 24_000)
 PAIRS = PoolSpec("pairs", "train/pairs", 12_000)

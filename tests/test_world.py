@@ -1,4 +1,4 @@
-"""The world: the same in every process, species told apart at a glance, secrets kept, prompts read back."""
+"""The world: the same in every process, species distinct at a glance, secrets kept, prompts read back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from ragdemo.cli import main
+from ragdemo.errors import UserError
 from ragdemo.library.ingest import ingest
-from ragdemo.pocket.captions import (
+from ragdemo.ui.vocabulary import Vocabulary
+from ragdemo.world.captions import (
     FORMS,
     SCENE_PHRASES,
     article,
@@ -26,13 +28,13 @@ from ragdemo.pocket.captions import (
     prompt_for,
     read,
 )
-from ragdemo.pocket.commands import contact_sheet, fresh_look, new_species, render_prompt
-from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
-from ragdemo.pocket.look import Look, random_look
-from ragdemo.pocket.render import look_distance
-from ragdemo.pocket.sampling import generator_sample, pair_sample, species_sample
-from ragdemo.pocket.scenes import SCENES
-from ragdemo.pocket.species import (
+from ragdemo.world.commands import contact_sheet, fresh_look, new_species, render_prompt
+from ragdemo.world.kinds import KINDS, NOVEL_KINDS
+from ragdemo.world.look import Look, random_look
+from ragdemo.world.render import look_distance
+from ragdemo.world.sampling import generator_sample, pair_sample, species_sample
+from ragdemo.world.scenes import SCENES
+from ragdemo.world.species import (
     EXCLUSION,
     MIN_DISTANCE,
     PER_KIND,
@@ -45,16 +47,14 @@ from ragdemo.pocket.species import (
     of_tier,
     roster,
 )
-from ragdemo.pocket.vocabulary import caption_phrases, vocabulary
-from ragdemo.types import UserError
-from ragdemo.ui.vocabulary import Vocabulary
+from ragdemo.world.vocabulary import caption_phrases, vocabulary
 
 LEAST_DIFFERENCE = 12.0
 ROOT = Path(__file__).resolve().parent.parent
 HASH_SCRIPT = """
 import hashlib
-from ragdemo.pocket.sampling import generator_sample, pair_sample, species_sample
-from ragdemo.pocket.species import roster
+from ragdemo.world.sampling import generator_sample, pair_sample, species_sample
+from ragdemo.world.species import roster
 digest = hashlib.sha256()
 samples = [species_sample(s, "test", 0) for s in roster()[::29]] + [generator_sample("test", i) for i in range(6)]
 for sample in [*samples, *pair_sample("test", 0)]:
@@ -160,11 +160,11 @@ def test_only_words_of_no_caption_are_unknown() -> None:
 def test_ground_truth_says_which_words_it_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for prompt, told in (("a zumar beetle in the snow", "zumar"), ("a quixel butterfly in the snow", "")):
+    for prompt, left_out in (("a zumar beetle in the snow", "zumar"), ("a quixel butterfly in the snow", "")):
         assert main(["world", "render", prompt, "--out", str(tmp_path / "truth.png")]) == 0
         error = capsys.readouterr().err
-        assert told in error
-        assert bool(error) == bool(told)
+        assert left_out in error
+        assert bool(error) == bool(left_out)
 
 
 def test_what_a_prompt_leaves_open_is_drawn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from transformers import (
 )
 
 from ragdemo.library.store import NewImage, write_library
-from ragdemo.profiles import Profile
+from ragdemo.profiles import POCKET, Profile, Spec
 
 WIDTH = 64  # an IP-Adapter Plus has heads of 64 channels, so its width is a multiple of 64
 CHAT_TEMPLATE = (
@@ -61,19 +62,28 @@ def build_profile(folder: Path) -> Profile:
     save_diffusion(folder / "diffusion")
     save_ip_adapter(folder / "ip_adapter", folder / "diffusion")
     save_critic(folder / "critic")
-    return Profile(
-        name="tiny",
-        diffusion=str(folder / "diffusion"),
-        ip_adapter=str(folder / "ip_adapter"),
-        ip_adapter_subfolder="models",
-        ip_adapter_weights="ip-adapter-plus_pocket.safetensors",
-        critic=str(folder / "critic"),
-        encoder=f"local-dir:{folder / 'encoder'}",
-        steps=3,
-        guidance_scale=3.0,
-        reference_scale=1.0,
-        reference_prompt="{prompt}",
+    generator = replace(
+        POCKET.spec("generator"),
+        weights=str(folder / "diffusion"),
+        options={**POCKET.spec("generator").options, "adapter": str(folder / "ip_adapter")},
+        defaults={"steps": 3, "guidance_scale": 3.0, "reference_scale": 1.0},
     )
+    roles = {
+        "generator": generator,
+        "critic": replace(POCKET.spec("critic"), weights=str(folder / "critic")),
+        "encoder": replace(POCKET.spec("encoder"), weights=str(folder / "encoder"), options={}),
+    }
+    return Profile("tiny", roles)
+
+
+def spec_of(role: str, weights: str | Path, **changes: object) -> Spec:
+    """The pocket profile's spec of a role with other weights."""
+    return replace(POCKET.spec(role), weights=str(weights), **changes)
+
+
+def with_spec(profile: Profile, role: str, **changes: object) -> Profile:
+    """The profile with some fields of one role's spec changed."""
+    return replace(profile, roles={**profile.roles, role: replace(profile.spec(role), **changes)})
 
 
 def clip_tokenizer() -> CLIPTokenizer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from tiny_models import WIDTH, byte_tokenizer, clip_tokenizer, save_ip_adapter
+from tiny_models import WIDTH, byte_tokenizer, clip_tokenizer, save_ip_adapter, with_spec
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -39,28 +40,31 @@ CHAT_TEMPLATE = (
 
 def build_sdxl(folder: Path) -> Profile:
     """The row `sdxl` with every name replaced by a tiny local checkpoint of the same class, laid out alike."""
-    import dataclasses
-
     from test_encoder_adapter import write_encoder
 
+    options = SDXL.spec("generator").options
+    weights = options["adapter_weights"]
     save_sdxl(folder / "sdxl")
-    save_ip_adapter(folder / "adapter", folder / "sdxl", weights=SDXL.ip_adapter_weights)
+    save_ip_adapter(folder / "adapter", folder / "sdxl", weights=weights)
     # the published repository keeps the ViT-H encoder in another folder than the SDXL adapters
     (folder / "adapter" / "sdxl_models").mkdir()
-    weights = folder / "adapter" / "models" / SDXL.ip_adapter_weights
-    weights.rename(folder / "adapter" / SDXL.ip_adapter_subfolder / SDXL.ip_adapter_weights)
+    (folder / "adapter" / "models" / weights).rename(
+        folder / "adapter" / options["adapter_subfolder"] / weights
+    )
     save_qwen(folder / "qwen")
     write_encoder(folder / "clip")
-    return dataclasses.replace(
-        SDXL,
-        name="tiny-sdxl",
-        diffusion=str(folder / "sdxl"),
-        ip_adapter=str(folder / "adapter"),
-        critic=str(folder / "qwen"),
-        encoder=f"local-dir:{folder / 'clip'}",
+    defaults = {**SDXL.spec("generator").defaults, "steps": 2}
+    tiny = dataclasses.replace(SDXL, name="tiny-sdxl")
+    tiny = with_spec(
+        tiny,
+        "generator",
+        weights=str(folder / "sdxl"),
+        options={**options, "adapter": str(folder / "adapter")},
+        defaults=defaults,
         downloads=(),
-        steps=2,
     )
+    tiny = with_spec(tiny, "critic", weights=str(folder / "qwen"), downloads=())
+    return with_spec(tiny, "encoder", weights=str(folder / "clip"), downloads=())
 
 
 def save_sdxl(folder: Path) -> None:

@@ -1,55 +1,53 @@
-"""Many runs of a method at once, through models that serve them together: the method's own code, only faster.
+"""Many runs of a method at once on models that draw in batches: the method's own code, only faster.
 
-Each run is a thread that mostly waits. One worker thread owns the models: it answers questions and searches as they
-come, and where every run waits for a drawing it makes those of one shape together. A drawing asked for twice is made
-once: retrievers that find the same reference ask for the same pixels.
+Each run is a thread that mostly waits. One worker thread owns the models: it answers questions and searches in the
+order of their arrival, and as soon as every run waits for a drawing, it draws those of one shape as a batch. Each
+drawing is made once, however often it is requested: retrievers that find the same reference request the same pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from PIL import Image
 
-from ragdemo.methods.base import Toolbox
-from ragdemo.models.interfaces import Drawing, ImageGenerator, Step
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
+from ragdemo.methods.base import RETRIEVERS, Models, Searcher, Tools
+from ragdemo.models.base import CRITIC, GENERATOR, Drawing, Drawn, ImageGenerator, Role, Step
 
 BATCH = 8
 GATHER_SECONDS = 0.02
 
-Item, Outcome = TypeVar("Item"), TypeVar("Outcome")
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
-class Together:
-    """A context in which `map` runs a function over items at once, on `toolbox`'s models."""
+class BatchedRuns:
+    """A context in which `map` runs a function over items concurrently; the function uses `tools`."""
 
-    def __init__(self, toolbox: Toolbox, batch: int = BATCH) -> None:
-        self._generator, self._batch = toolbox.generator, batch
+    def __init__(self, tools: Tools, batch: int = BATCH) -> None:
+        self._generator, self._batch = tools.models.get(GENERATOR), batch
         self._calls: SimpleQueue[tuple[Callable[[], Any] | Drawing, Future] | None] = SimpleQueue()
         self._drawings: list[tuple[Drawing, Future]] = []
-        self._asked: dict[tuple[object, ...], Future] = {}
-        self._asking = Lock()
+        self._requested: dict[tuple[object, ...], Future] = {}
+        self._requesting = Lock()
         self._worker = Thread(target=self._serve, name="models", daemon=True)
-        self.toolbox = replace(
-            toolbox,
-            generator=_Generator(toolbox.generator, self._drawing, self._submit),
-            critic=_Forwarding(toolbox.critic, self._submit),
-            searcher=_Forwarding(toolbox.searcher, self._submit),
-            retrievers={
-                name: _Forwarding(searcher, self._submit)
-                for name, searcher in toolbox.retrievers.items()
-                if not isinstance(searcher, UserError)
-            },
-        )
+        roles: dict[str, Any] = {
+            GENERATOR.name: _Generator(self._generator, self._drawing, self._submit),
+            RETRIEVERS.name: _Retrievers(tools, self._submit),
+        }
+        if tools.models.has(CRITIC):
+            roles[CRITIC.name] = _Forwarding(tools.models.get(CRITIC), self._submit)
+        searcher: Any = _Forwarding(tools.searcher, self._submit)
+        self.tools = replace(tools, models=_Models(tools.models, roles), open_searcher=lambda: searcher)
 
-    def __enter__(self) -> Together:
+    def __enter__(self) -> BatchedRuns:
         self._worker.start()
         return self
 
@@ -58,7 +56,7 @@ class Together:
         self._worker.join()
 
     def map(self, function: Callable[[Item], Outcome], items: Sequence[Item]) -> Iterator[Outcome]:
-        """The outcomes in the order of the items, as they become known; the first error ends it."""
+        """The outcomes in the order of the items, as they become known; the first error ends the iteration."""
         with ThreadPoolExecutor(2 * self._batch, thread_name_prefix="run") as runs:
             futures = [runs.submit(function, item) for item in items]
             try:
@@ -73,13 +71,13 @@ class Together:
         self._calls.put((call, future))
         return future.result()
 
-    def _drawing(self, drawing: Drawing) -> Image.Image:
-        """The picture, which is kept; a failed one is tried again by whoever asks next."""
-        key = _identity(drawing)
-        with self._asking:
-            future = self._asked.get(key)
+    def _drawing(self, drawing: Drawing) -> Drawn:
+        """The picture, which is kept; a failed one is drawn again when it is next requested."""
+        key = drawing.identity
+        with self._requesting:
+            future = self._requested.get(key)
             if future is None or (future.done() and future.exception() is not None):
-                future = self._asked[key] = Future()
+                future = self._requested[key] = Future()
                 self._calls.put((drawing, future))
         return future.result()
 
@@ -98,44 +96,74 @@ class Together:
                 if sum(drawing.shape == call.shape for drawing, _ in self._drawings) == self._batch:
                     self._draw(call.shape)
             else:
-                _settle([future], lambda call=call: [call()])
+                _settle([future], partial(_only, call))
 
     def _draw(self, shape: tuple[object, ...] | None = None) -> None:
-        """Make the drawings of one shape together, of the first one's where none is named."""
+        """Draw a batch of one shape; by default that of the drawing that has waited longest."""
         shape = self._drawings[0][0].shape if shape is None else shape
-        alike = [waiting for waiting in self._drawings if waiting[0].shape == shape]
+        same = [waiting for waiting in self._drawings if waiting[0].shape == shape]
         others = [waiting for waiting in self._drawings if waiting[0].shape != shape]
-        chosen, self._drawings = alike[: self._batch], others + alike[self._batch :]
+        chosen, self._drawings = same[: self._batch], others + same[self._batch :]
         drawings = [drawing for drawing, _ in chosen]
         _settle([future for _, future in chosen], lambda: self._generator.draw_many(drawings))
 
 
 class _Generator:
-    """`ImageGenerator` whose drawings wait for others; it tells no steps."""
+    """An `ImageGenerator` whose drawings wait for a batch; it yields no steps."""
 
     def __init__(
         self,
         generator: ImageGenerator,
-        drawn: Callable[[Drawing], Image.Image],
+        drawn: Callable[[Drawing], Drawn],
         submit: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._generator, self._drawn, self._submit = generator, drawn, submit
 
-    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
-        """The image alone."""
+    def draw(self, drawing: Drawing) -> Iterator[Step | Drawn]:
+        """The finished drawing alone."""
         yield self._drawn(drawing)
 
-    def draw_many(self, drawings: Sequence[Drawing]) -> list[Image.Image]:
+    def draw_many(self, drawings: Sequence[Drawing]) -> list[Drawn]:
         """One after the other."""
         return [self._drawn(drawing) for drawing in drawings]
 
     def restore(self, image: Image.Image) -> Image.Image:
-        """At once."""
+        """In the worker thread."""
         return self._submit(lambda: self._generator.restore(image))
 
 
+class _Models:
+    """`Models` of which some roles are replaced."""
+
+    def __init__(self, models: Models, replaced: dict[str, Any]) -> None:
+        self._models, self._replaced = models, replaced
+
+    def get(self, role: Role[Any]) -> Any:
+        """The replacement, if there is one."""
+        return self._replaced[role.name] if role.name in self._replaced else self._models.get(role)
+
+    def has(self, role: Role[Any]) -> bool:
+        """As the models say."""
+        return self._models.has(role)
+
+
+class _Retrievers:
+    """The trained retrievers of some tools, called in the worker thread; those that cannot be had are left out."""
+
+    def __init__(self, tools: Tools, submit: Callable[[Callable[[], Any]], Any]) -> None:
+        self._named = {
+            name: _Forwarding(searcher, submit)
+            for name, searcher in tools.retrievers.items()
+            if not isinstance(searcher, UserError)
+        }
+
+    def searchers(self, _frozen: Searcher) -> dict[str, Any]:
+        """By name."""
+        return self._named
+
+
 class _Forwarding:
-    """Any object, its methods called in the worker thread."""
+    """A proxy of any object whose methods are called in the worker thread."""
 
     def __init__(self, target: Any, submit: Callable[[Callable[[], Any]], Any]) -> None:
         self._target, self._submit = target, submit
@@ -147,17 +175,15 @@ class _Forwarding:
         return lambda *args, **kwargs: self._submit(lambda: method(*args, **kwargs))
 
 
-def _identity(drawing: Drawing) -> tuple[object, ...]:
-    """What decides a drawing's pixels."""
-    shown = [(i.size, hashlib.sha256(i.convert("RGB").tobytes()).digest()) for i in drawing.references]
-    return (drawing.prompt, drawing.seed, *drawing.shape, *shown)
+def _only(call: Callable[[], Any]) -> list[Any]:
+    return [call()]
 
 
 def _settle(futures: Sequence[Future], work: Callable[[], Sequence[Any]]) -> None:
     """Give each future its result, or all of them the error."""
     try:
         results = work()
-    except Exception as error:  # noqa: BLE001 (it belongs to whoever waits)
+    except Exception as error:  # noqa: BLE001 (it is raised in the thread that waits)
         for future in futures:
             future.set_exception(error)
         return

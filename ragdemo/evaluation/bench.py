@@ -1,7 +1,8 @@
 """The benchmark of a method: its pictures, the base's and the controls', judged by the oracle.
 
-What is measured of a case is kept as it comes (`<out>.rows/<group>.jsonl`), so that an interrupted run goes on where it
-stopped; the records are removed when the report is written. The oracle measures; no method ever sees it.
+Each case's record is kept at once (`<out>.rows/<group>.jsonl`), so that an interrupted run is resumed; the records are
+removed when the report is written. The report names the weights that were measured by their hashes. Only the oracle
+measures, and no method uses it.
 """
 
 from __future__ import annotations
@@ -19,31 +20,38 @@ from typing import Any
 
 import torch
 
-from ragdemo.backend.local import LocalBackend
-from ragdemo.evaluation.batching import Together
+from ragdemo.errors import UserError
+from ragdemo.evaluation.batching import BatchedRuns
 from ragdemo.evaluation.measures import Measures
 from ragdemo.evaluation.plans import get_plan
-from ragdemo.evaluation.plans.making import Records
+from ragdemo.evaluation.plans.rows import Records
 from ragdemo.evaluation.report import write_table
-from ragdemo.pocket.oracle import load_oracle
-from ragdemo.profiles import ASSETS
-from ragdemo.types import UserError
+from ragdemo.models.fingerprints import weights_of
+from ragdemo.profiles import ASSETS, Profile, get_profile
+from ragdemo.run.inprocess import InProcess
+from ragdemo.weights import weights_hash
+from ragdemo.world.oracle import load_oracle
+
+PROFILE = "pocket"
 
 
-def main(method: str, out: Path, limit: int | None = None, seeds: int | None = None) -> None:
+def main(
+    method: str, out: Path, limit: int | None = None, seeds: int | None = None, library: str = "pocket"
+) -> None:
     """Measure `method` on `limit` prompts a tier with `seeds` seeds each; write JSON to `out` and a table beside it."""
     plan = get_plan(method)
     limit, seeds = limit or plan.LIMIT, seeds or plan.SEEDS
     if out.suffix != ".json":
         raise UserError(f"The report {out} is no JSON file; choose a name that ends in .json.")
     folder = out.with_suffix(".rows")
-    records = measure(method, folder, limit, seeds)
+    records = measure(method, folder, limit, seeds, library)
     packages = ("torch", "diffusers", "transformers", "open_clip_torch", "faiss-cpu")
     report = {
         "method": method,
         "split": "report",
         "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds} --out {out}",
         "rows": plan.rows(records),
+        "weights": measured_weights(get_profile(PROFILE)),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
         "date": date.today().isoformat(),
@@ -53,29 +61,37 @@ def main(method: str, out: Path, limit: int | None = None, seeds: int | None = N
     shutil.rmtree(folder)
 
 
-def measure(method: str, folder: Path, limit: int, seeds: int) -> Records:
+def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "pocket") -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
     threads = torch.get_num_threads()
-    toolbox = LocalBackend().toolbox()
+    tools = InProcess().tools(PROFILE, library)
     torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
-    trained = {k: v.fingerprint for k, v in toolbox.retrievers.items() if not isinstance(v, UserError)}
+    trained = {k: v.fingerprint for k, v in tools.retrievers.items() if not isinstance(v, UserError)}
     mark = {
         "method": method,
         "limit": limit,
         "seeds": seeds,
-        "generator": toolbox.generator.fingerprint,
-        "retrievers": {"zero": toolbox.searcher.fingerprint, **trained},
-        "versions": dict(toolbox.versions),
+        "library": library,
+        "retrievers": {"zero": tools.searcher.fingerprint, **trained},
+        "versions": dict(tools.versions),
+        "weights": measured_weights(tools.profile),
     }
     _same_run(folder, mark)
-    with Together(toolbox) as together:
-        measures = Measures(method, together.toolbox, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
+    with BatchedRuns(tools) as runs:
+        measures = Measures(method, runs.tools, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
         groups = get_plan(method).groups(measures, limit, seeds)
-        return {name: _kept(folder, name, *group, together) for name, group in groups.items()}
+        return {
+            name: _kept(folder, name, chosen, measure, runs) for name, (chosen, measure) in groups.items()
+        }
+
+
+def measured_weights(profile: Profile) -> dict[str, str]:
+    """Role → hash of its weights, oracle included."""
+    return weights_of(profile) | {"oracle": weights_hash(ASSETS / "pocket" / "oracle")}
 
 
 def _same_run(folder: Path, mark: dict[str, Any]) -> None:
-    """Empty a folder whose records belong to another run: other prompts, other models."""
+    """Empty a folder if its records belong to another run, with other prompts or models."""
     file = folder / "run.json"
     if folder.exists() and (not file.exists() or json.loads(file.read_text(encoding="utf-8")) != mark):
         print("the kept records are of another run and are measured anew", file=sys.stderr)
@@ -85,14 +101,14 @@ def _same_run(folder: Path, mark: dict[str, Any]) -> None:
 
 
 def _kept(
-    folder: Path, name: str, chosen: list[Any], measured: Callable[[Any], dict[str, Any]], together: Together
+    folder: Path, name: str, chosen: list[Any], measured: Callable[[Any], dict[str, Any]], runs: BatchedRuns
 ) -> list[Mapping[str, Any]]:
     """Records of a group in order: those already on disk, then new ones, each written as it comes."""
     file = folder / f"{name.replace(', ', '-').replace(' ', '-')}.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     records = [json.loads(line) for line in lines][: len(chosen)]
     with file.open("a", encoding="utf-8") as sink:
-        for record in together.map(measured, chosen[len(records) :]):
+        for record in runs.map(measured, chosen[len(records) :]):
             sink.write(json.dumps(record) + "\n")
             sink.flush()
             records.append(record)

@@ -1,4 +1,4 @@
-"""What the oracle sees of a prompt in a picture, for people who compare pictures; no method is told."""
+"""What the oracle sees of a prompt in a picture, for people who compare pictures; no method uses it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ragdemo.pocket.captions import stated
-from ragdemo.types import Check
+from ragdemo.events import Check
+from ragdemo.world.captions import stated
 
 if TYPE_CHECKING:
-    from ragdemo.pocket.oracle import Judgement, Oracle
+    from ragdemo.world.oracle import Judgement, Oracle
 
 _COLOURS = ("main", "second", "third")
 
 
 class Checklist:
-    """Checks pictures against prompts; the oracle of `folder` is loaded by the first picture."""
+    """Checks pictures against prompts; the oracle of `folder` is loaded with the first picture."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class Checklist:
 
     @cached_property
     def _oracle(self) -> Oracle:
-        from ragdemo.pocket.oracle import load_oracle
+        from ragdemo.world.oracle import load_oracle
 
         return load_oracle(self._folder)
 

@@ -1,6 +1,6 @@
 """What the oracle says of a picture that should show a case, and how far pictures are from each other.
 
-The oracle knows pictures of one thing. Of a picture with two things it is shown the halves, each in both roles.
+The oracle knows pictures of one thing. A picture with two things is judged by its halves, each in both roles.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ragdemo.evaluation.prompts import Case
-from ragdemo.pocket.oracle import Judgement, Oracle
-from ragdemo.pocket.render import SIZE
+from ragdemo.world.oracle import Judgement, Oracle
+from ragdemo.world.render import SIZE
 
 METRICS = ("right species", "right kind", "right scene")
 HALF = (0, SIZE // 4, SIZE // 2, SIZE * 3 // 4)

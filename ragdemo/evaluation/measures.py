@@ -8,45 +8,48 @@ from typing import Any
 
 from PIL import Image
 
+from ragdemo.counterfactuals import same_kind_references
 from ragdemo.evaluation.judging import distances, judge
 from ragdemo.evaluation.prompts import Case, split_of
 from ragdemo.events import Draft, References, Result, Verdict
 from ragdemo.library.store import Library
 from ragdemo.methods import get_method
-from ragdemo.methods.base import Toolbox
+from ragdemo.methods.base import Tools
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.methods.realrag.mining import class_prompt
-from ragdemo.models.interfaces import Drawing
-from ragdemo.pocket.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
-from ragdemo.pocket.oracle import Oracle
-from ragdemo.pocket.render import SIZE
-from ragdemo.pocket.sampling import compose
-from ragdemo.pocket.species import Species
-from ragdemo.types import Request
+from ragdemo.models.base import CRITIC, GENERATOR, Drawing, Drawn, ImageReferences
+from ragdemo.request import Request
+from ragdemo.world.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
+from ragdemo.world.oracle import Oracle
+from ragdemo.world.render import SIZE
+from ragdemo.world.sampling import compose
+from ragdemo.world.species import Species
 
 CRITIC_STREAM = "bench/critic"
 GREY = Image.new("RGB", (SIZE, SIZE), (128, 128, 128))
 
 
 class Measures:
-    """Measures one method; a record names species, scene and seed of its case, so that records can be paired."""
+    """Measures one method; a record holds species, scene and seed of its case, so that records can be paired."""
 
-    def __init__(self, method: str, toolbox: Toolbox, oracle: Oracle) -> None:
-        self._name, self._toolbox, self._oracle = method, toolbox, oracle
+    def __init__(self, method: str, tools: Tools, oracle: Oracle) -> None:
+        self._name, self._tools, self._oracle = method, tools, oracle
         self._settings: Mapping[str, Any] = {}
-        self._method = get_method(method).build(toolbox)
+        self._method = get_method(method)
 
     def of(self, method: str, settings: Mapping[str, Any]) -> Measures:
         """The same measures of another method, or of this one with other settings."""
-        other = Measures(method, self._toolbox, self._oracle)
+        other = Measures(method, self._tools, self._oracle)
         other._settings = settings
         return other
 
     def run(self, case: Case) -> dict[str, Any]:
-        """A run of the method: draft and result judged by oracle and critic, and what the result took over."""
+        """A run of the method: draft and result, judged by oracle and critic, and what the result copies."""
         record = _record(case)
-        request = Request(case.prompt, method=self._name, seed=case.seed, settings=self._settings)
-        for event in self._method.run(request):
+        request = Request(
+            prompt=case.prompt, method=self._name, seed=case.seed, settings=dict(self._settings)
+        )
+        for event in self._method.run(request, self._tools):
             if isinstance(event, Draft):
                 record["draft"] = judge(self._oracle, case, event.image)
             elif isinstance(event, Verdict) and event.of == "draft":
@@ -57,7 +60,7 @@ class Measures:
             elif isinstance(event, Result):
                 record["result"] = judge(self._oracle, case, event.image)
                 result = event.image
-        if "references" not in record:  # the critic was content with the draft
+        if "references" not in record:  # the critic accepted the draft
             record["result"]["critic says yes"] = record["draft"]["critic says yes"]
             return record | {"references": []}
         record["result"]["critic says yes"] = float(bool(self._approves(case.prompt, result)))
@@ -76,12 +79,12 @@ class Measures:
         return _record(case) | self._judged(case, _truth(case))
 
     def retrieved(self, retriever: str) -> Callable[[Case], dict[str, Any]]:
-        """A drawing shown the first image that a retriever finds for the prompt, and whether it shows the species."""
-        searcher = self._toolbox.retriever(retriever)
+        """A drawing with the first image that a retriever finds for the prompt, and whether that shows the species."""
+        searcher = self._tools.retriever(retriever)
 
         def measure(case: Case) -> dict[str, Any]:
-            hit = searcher.search_text(case.prompt, 1, self._toolbox.split)[0]
-            image = self._draw(Drawing(case.prompt, case.seed, (self._toolbox.library.image(hit.id),)))
+            hit = searcher.search_text(case.prompt, 1, self._tools.split)[0]
+            image = self._draw(_beside(case, self._tools.library.image(hit.id)))
             right = float(self._row(hit.id)["species"] == case.species.name)
             return _record(case) | {"recall@1": right} | self._judged(case, image)
 
@@ -89,21 +92,29 @@ class Measures:
 
     def found(self, retriever: str) -> Callable[[Case], dict[str, Any]]:
         """Whether a retriever's first image for the paper's class prompt shows the species; nothing is drawn."""
-        searcher = self._toolbox.retriever(retriever)
+        searcher = self._tools.retriever(retriever)
 
         def measure(case: Case) -> dict[str, Any]:
-            hit = searcher.search_text(class_prompt(case.species.name), 1, self._toolbox.split)[0]
+            hit = searcher.search_text(class_prompt(case.species.name), 1, self._tools.split)[0]
             return _record(case) | {"recall@1": float(self._row(hit.id)["species"] == case.species.name)}
 
         return measure
 
     def perfect(self, case: Case) -> dict[str, Any]:
-        """A drawing shown a true picture of the species, in another scene."""
-        return self._with_reference(case, lambda row: row["species"] == case.species.name)
+        """A drawing with a true picture of the species in another scene as reference."""
+        return self._beside(case, self._true_reference(case))
 
     def another(self, case: Case) -> dict[str, Any]:
-        """A drawing shown another species of the same kind, in another scene."""
-        return self._with_reference(case, lambda row: row["species"] != case.species.name)
+        """A drawing with another species of the same kind, in another scene, as reference."""
+        # the scene must come from the prompt
+        (other,) = same_kind_references(
+            self._library,
+            [self._true_reference(case)],
+            "eval",
+            case.seed,
+            lambda row: row.extra["scene"] != case.scene,
+        )
+        return self._beside(case, other)
 
     def described(self, case: Case) -> dict[str, Any]:
         """A drawing of the prompt with the name replaced by its attributes in words."""
@@ -114,7 +125,7 @@ class Measures:
         truth = _truth(case)
         return (
             _record(case)
-            | judge(self._oracle, case, self._toolbox.generator.restore(truth))
+            | judge(self._oracle, case, self._tools.models.get(GENERATOR).restore(truth))
             | {"before": judge(self._oracle, case, truth)}
         )
 
@@ -123,14 +134,14 @@ class Measures:
         return list(verdict_cases(count, CRITIC_STREAM, _is_reported))
 
     def missing_cases(self, count: int) -> list[CriticCase]:
-        """A third each: the thing is wrong, the scene, or the second thing is not there; then unheard names."""
+        """A third each: the thing is wrong, the scene, or the second thing is not there; then invented names."""
         missing = missing_cases(count, CRITIC_STREAM, _is_reported)
         return [*missing, *unheard_cases(count // 4, CRITIC_STREAM)]
 
     def verdict(self, case: CriticCase) -> dict[str, Any]:
         """Whether the critic's verdict is right, and whether it would be on a grey picture."""
         wanted = not case.missing
-        image = self._toolbox.generator.restore(case.image) if case.worn else case.image
+        image = self._tools.models.get(GENERATOR).restore(case.image) if case.restored else case.image
         return {
             "species": case.species,
             "cell": case.cell,
@@ -140,25 +151,31 @@ class Measures:
 
     def missing(self, case: CriticCase) -> dict[str, Any]:
         """Whether the critic names exactly what is missing."""
-        image = self._toolbox.generator.restore(case.image) if case.worn else case.image
-        reply = self._toolbox.critic.ask(dialogue.missing_question(case.prompt), image)
+        image = self._tools.models.get(GENERATOR).restore(case.image) if case.restored else case.image
+        reply = self._tools.models.get(CRITIC).ask(dialogue.missing_question(case.prompt), image)
         try:
             found = dialogue.parse_lines(reply)
         except dialogue.UnparseableReply:
             found = ()
         return {"species": case.species, "cell": case.cell, "named exactly": float(found == case.missing)}
 
-    def _with_reference(self, case: Case, wanted: Any) -> dict[str, Any]:
-        library: Library = self._toolbox.library  # type: ignore[assignment]
+    @property
+    def _library(self) -> Library:
+        return self._tools.library  # type: ignore[return-value]
+
+    def _true_reference(self, case: Case) -> str:
+        """The id of a library picture of the species in another scene."""
         rows = [
-            row
-            for row in library.rows_of("eval")
-            if row.extra["kind"] == case.species.look.kind
-            and wanted(row.extra)
-            and row.extra["scene"] != case.scene  # the scene must come from the prompt
+            row.id
+            for row in self._library.rows_of("eval")
+            if row.extra["species"] == case.species.name and row.extra["scene"] != case.scene
         ]
-        reference = library.image(Random(f"reference/{case.prompt}/{case.seed}").choice(rows).id)
-        image = self._draw(Drawing(case.prompt, case.seed, (reference,)))
+        return Random(f"reference/{case.prompt}/{case.seed}").choice(rows)
+
+    def _beside(self, case: Case, reference_id: str) -> dict[str, Any]:
+        """A drawing beside one library picture, judged, and how much it copies."""
+        reference = self._library.image(reference_id)
+        image = self._draw(_beside(case, reference))
         return (
             _record(case)
             | judge(self._oracle, case, image)
@@ -166,35 +183,40 @@ class Measures:
         )
 
     def _copying(self, case: Case, image: Image.Image, reference: Image.Image) -> dict[str, dict[str, float]]:
-        """How near a picture is to its reference, and how near a true picture of the prompt that never saw it is."""
+        """How near a picture is to its reference, and how near an unrelated true picture of the prompt is."""
         return {
             "drawn": distances(self._oracle, image, reference),
             "unrelated": distances(self._oracle, _truth(case), reference),
         }
 
     def _draw(self, drawing: Drawing) -> Image.Image:
-        *_, image = self._toolbox.generator.draw(drawing)
-        assert isinstance(image, Image.Image)
-        return image
+        *_, drawn = self._tools.models.get(GENERATOR).draw(drawing)
+        assert isinstance(drawn, Drawn)
+        return drawn.image
 
     def _judged(self, case: Case, image: Image.Image) -> dict[str, Any]:
         features = self._oracle.features([image])[0]
         return judge(self._oracle, case, image) | {"features": [round(float(value), 3) for value in features]}
 
     def _approves(self, prompt: str, image: Image.Image) -> bool | None:
-        """The critic's verdict; None where nobody can read it."""
+        """The critic's verdict; None if it is unreadable."""
         try:
-            return dialogue.parse_verdict(self._toolbox.critic.ask(dialogue.match_question(prompt), image))
+            return dialogue.parse_verdict(
+                self._tools.models.get(CRITIC).ask(dialogue.match_question(prompt), image)
+            )
         except dialogue.UnparseableReply:
             return None
 
     def _row(self, image_id: str) -> Mapping[str, Any]:
-        library: Library = self._toolbox.library  # type: ignore[assignment]
-        return library.row(image_id).extra
+        return self._library.row(image_id).extra
 
 
 def _is_reported(species: Species) -> bool:
     return split_of(species) == "report"
+
+
+def _beside(case: Case, reference: Image.Image) -> Drawing:
+    return Drawing(case.prompt, case.seed, condition=ImageReferences((reference,)))
 
 
 def _record(case: Case) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""What is measured: prompts over species that no setting was tuned on."""
+"""The prompts of a benchmark, over species that no setting was tuned on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
 
-from ragdemo.pocket.captions import article, describe, prompt_for
-from ragdemo.pocket.scenes import SCENES
-from ragdemo.pocket.species import Species, of_tier
+from ragdemo.world.captions import article, describe, prompt_for
+from ragdemo.world.scenes import SCENES
+from ragdemo.world.species import Species, of_tier
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ def write_table(report: Mapping[str, Any], file: Path) -> None:
         "",
         f"`{report['command']}` · {report['machine']} · {report['date']} · split: {report['split']}",
     ]
+    if report.get("weights"):
+        named = ", ".join(f"{role} `{mark}`" for role, mark in report["weights"].items())
+        lines += ["", f"Weights: {named}"]
     for metrics, group in groupby(rows, key=_metrics):
         lines += ["", f"| row | n | {' | '.join(metrics)} |", f"|---|---|{'---|' * len(metrics)}"]
         for row in group:

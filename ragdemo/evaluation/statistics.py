@@ -49,7 +49,7 @@ def paired(
     keys = ("species", "scene", "seed")
     for a, b in zip(after, before, strict=True):
         if any(a[key] != b[key] for key in keys):
-            raise ValueError(f"records {a} and {b} are not of the same prompt; sort both alike")
+            raise ValueError(f"records {a} and {b} are not of the same prompt; sort both in the same order")
     differences = [
         {"species": a["species"], **{m: float(a[m]) - float(b[m]) for m in metrics}}  # type: ignore[arg-type]
         for a, b in zip(after, before, strict=True)

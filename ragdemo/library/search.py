@@ -1,9 +1,9 @@
-"""Search a library by words or by picture: cosine of vectors, joined by BM25 over captions where that helps.
+"""Search a library by words or by picture: cosine of vectors, with BM25 over captions added if that helps.
 
-A word that the encoder never had says nothing in its vector, but a caption may hold it ("our new product"). So hybrid
-search turns itself on where a query holds such a word and some caption does too, and captions with it come first.
-Beyond that, images rank by the sum of both scores, each scaled to 0..1 over the library (ranks alone would make a rare
-word worth little more than "a"). Both scores are shown apart.
+A word that the encoder was never trained on adds nothing to a query's vector, but a caption may contain it ("our new
+product"). Hybrid search is therefore the default for a query with such a word if some caption has it too, and captions
+with it come first. Otherwise images rank by the sum of both scores, each scaled to 0..1 over the library; by ranks
+alone a rare word would count little more than "a". Both scores are shown separately.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import bm25s
 import numpy as np
 from PIL import Image
 
+from ragdemo.errors import UserError
 from ragdemo.library.index import VectorIndex, open_index
 from ragdemo.library.store import Library
-from ragdemo.models.interfaces import JointEncoder
-from ragdemo.types import UserError
+from ragdemo.models.base import JointEncoder
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets its own logger to DEBUG
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One found image: `score` is its cosine with the query, `keyword_score` BM25 (`None` where it was not asked)."""
+    """One found image: `score` is its cosine with the query, `keyword_score` its BM25, `None` without keywords."""
 
     id: str
     caption: str
@@ -42,7 +42,7 @@ class Hit:
 class Searcher:
     """Searches one library with one encoder; make it once and keep it.
 
-    `known_words` are the words of the encoder's training captions; without them hybrid search never turns itself on.
+    `known_words` are the words of the encoder's training captions; without them hybrid search is used only on request.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Searcher:
         exclude_ids: Iterable[str] = (),
         hybrid: bool | None = None,
     ) -> list[Hit]:
-        """The `k` best images for words, best first; fewer where the split or the library has fewer.
+        """The `k` best images for words, best first; fewer if the split or the library has fewer.
 
-        `hybrid` True adds keywords, False leaves them out, `None` adds them where `unheard_words` finds any. Raises
-        `UserError` where the query is blank, `k` below 1, or the split unknown.
+        `hybrid` True adds keywords, False leaves them out, `None` adds them if `unknown_words` finds any. Raises
+        `UserError` if the query is blank, `k` is below 1, or the split is unknown.
         """
         if not query.strip():
             raise UserError("The search text is empty; type what to look for.")
         allowed = self._allowed(k, split, exclude_ids)
         vector = self.encoder.embed_texts([query])[0]
-        unheard = frozenset() if hybrid is False else self.unheard_words(query)
-        if hybrid or unheard:
-            return self._search_hybrid(query, vector, k, allowed, unheard)
+        unknown = frozenset() if hybrid is False else self.unknown_words(query)
+        if hybrid or unknown:
+            return self._search_hybrid(query, vector, k, allowed, unknown)
         return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
 
     def search_image(
@@ -105,8 +105,8 @@ class Searcher:
         cosines = self.index.cosines(self.encoder.embed_texts([query])[0])
         return [float(cosines[row]) for row in rows]
 
-    def unheard_words(self, query: str) -> frozenset[str]:
-        """Words of a query that the encoder never had, but some caption does."""
+    def unknown_words(self, query: str) -> frozenset[str]:
+        """Words of a query that the encoder was not trained on and that some caption contains."""
         if self.known_words is None:
             return frozenset()
         return frozenset(words(query)) - self.known_words & self._keywords.vocabulary
@@ -116,17 +116,17 @@ class Searcher:
         return _Keywords([self.library.caption(image_id) for image_id in self.index.ids])
 
     def _search_hybrid(
-        self, query: str, vector: np.ndarray, k: int, allowed: np.ndarray | None, unheard: frozenset[str]
+        self, query: str, vector: np.ndarray, k: int, allowed: np.ndarray | None, unknown: frozenset[str]
     ) -> list[Hit]:
         cosines = self.index.cosines(vector)
         keyword = self._keywords.scores(query)
-        order = np.lexsort((-fuse(cosines, keyword), ~self._keywords.holding(unheard)))
+        order = np.lexsort((-fuse(cosines, keyword), ~self._keywords.containing(unknown)))
         if allowed is not None:
             order = order[allowed[order]]
         return [self._hit(row, cosines[row], keyword[row]) for row in order[:k]]
 
     def _allowed(self, k: int, split: str | None, exclude_ids: Iterable[str]) -> np.ndarray | None:
-        """Bool mask `(N,)` of the rows that may be found, `None` where all may."""
+        """Bool mask `(N,)` of the rows that may be found, `None` if all may."""
         if k < 1:
             raise UserError(f"The number of images to find is {k}; ask for 1 or more.")
         excluded = set(exclude_ids)
@@ -149,7 +149,7 @@ class Searcher:
 
 
 class _Keywords:
-    """BM25 over captions, made in memory from the captions as they are: it cannot be stale."""
+    """BM25 over captions, built in memory from the current captions, so that it is never stale."""
 
     def __init__(self, captions: list[str]) -> None:
         self._captions = [words(caption) for caption in captions]
@@ -159,30 +159,30 @@ class _Keywords:
             self._bm25.index(self._captions, show_progress=False)
 
     def scores(self, query: str) -> np.ndarray:
-        """BM25 of a query with every caption, float32 `(N,)`, 0 where they share no word."""
+        """BM25 of a query with every caption, float32 `(N,)`, 0 for captions that share no word with it."""
         shared = [word for word in words(query) if word in self.vocabulary]
         if not shared:
             return np.zeros(len(self._captions), np.float32)
         return self._bm25.get_scores(shared)
 
-    def holding(self, wanted: Collection[str]) -> np.ndarray:
-        """Bool `(N,)`: captions that hold any of the words."""
+    def containing(self, wanted: Collection[str]) -> np.ndarray:
+        """Bool `(N,)`: which captions contain any of the words."""
         return np.array([not set(wanted).isdisjoint(caption) for caption in self._captions])
 
 
 def words(text: str) -> list[str]:
-    """Words of a text for comparing: letters and digits, case and width folded."""
+    """The words of a text for comparison: letters and digits, case and width folded."""
     return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
 def fuse(cosines: np.ndarray, keyword: np.ndarray) -> np.ndarray:
-    """The sum of two score rows `(N,)`, cosines scaled from their smallest to their largest, BM25 from 0."""
+    """The sum of two score rows `(N,)`, each scaled to 0..1: cosines from their minimum, BM25 from 0."""
     spread = float(np.ptp(cosines)) or 1.0
     return (cosines - cosines.min()) / spread + keyword / (float(keyword.max()) or 1.0)
 
 
 def read_known_words(path: Path) -> frozenset[str] | None:
-    """The words that a file beside an encoder lists, one a line; `None` where there is no such file."""
+    """The words that a file beside an encoder lists, one a line; `None` if there is no such file."""
     if not path.is_file():
         return None
     return frozenset(words(path.read_text(encoding="utf-8")))

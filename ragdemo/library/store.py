@@ -3,9 +3,9 @@
     library.json       {"format": 1, "name", "version", "count"}
     metadata.jsonl     one row an image: {"file_name", "text", "id", "sha256", "split"?, further columns}
     images/*           the files; `sha256` is of a file's bytes
-    index/             vectors made from them, never a source: see `ragdemo.library.index`
+    index/             vectors computed from them: see `ragdemo.library.vectors`
 
-Reading a library loads no model and decodes no image; `write_library` is the only writer.
+Opening a library loads no model and decodes no image; `write_library` is the only writer.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from PIL import Image
 
+from ragdemo.errors import UserError
+from ragdemo.files import shown_name, whole_folder
+from ragdemo.images import read_image
 from ragdemo.profiles import ASSETS
-from ragdemo.types import UserError
 
 FORMAT = 1
 LIBRARY_FILE = "library.json"
@@ -46,7 +45,7 @@ class Row:
 
     @property
     def split(self) -> str | None:
-        """The split that the image belongs to, `None` where the library has none."""
+        """The split that the image belongs to, `None` if it belongs to none."""
         return self.extra.get("split")
 
 
@@ -78,7 +77,7 @@ class Library:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex sha256 over (id, sha256, caption) of every row; the order of rows does not count."""
+        """Hex sha256 over (id, sha256, caption) of every row, whatever the order of the rows."""
         digest = hashlib.sha256()
         for row in sorted(self.rows, key=lambda row: row.id):
             digest.update(json.dumps([row.id, row.sha256, row.caption]).encode())
@@ -86,11 +85,11 @@ class Library:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The names of the splits, sorted; empty where rows carry none."""
+        """The names of the splits, sorted; empty if the rows have none."""
         return tuple(sorted({row.split for row in self.rows if row.split is not None}))
 
     def row(self, image_id: str) -> Row:
-        """The row of an id; raises `UserError` where there is none."""
+        """The row of an id; raises `UserError` if there is none."""
         if image_id not in self._by_id:
             raise UserError(f"The library {self.name} has no image {image_id!r}; choose one that it lists.")
         return self._by_id[image_id]
@@ -104,18 +103,17 @@ class Library:
         return self.folder / self.row(image_id).file_name
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB; raises `UserError` where its file is missing or damaged."""
-        path = self.path(image_id)
+        """The image as RGB; raises `UserError` if its file is missing or damaged."""
         try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
+            return read_image(self.path(image_id))
+        except UserError as error:
+            name = shown_name(self.row(image_id).file_name)
             raise UserError(
-                f"The library image {path} cannot be read; restore the library {self.name}."
+                f"The library image {name} cannot be read; restore the library {self.name}."
             ) from error
 
     def rows_of(self, split: str | None = None) -> tuple[Row, ...]:
-        """All rows, or those of one split; raises `UserError` where no row is in it."""
+        """All rows, or those of one split; raises `UserError` if no row is in it."""
         if split is None:
             return self.rows
         if split not in self.splits:
@@ -124,12 +122,15 @@ class Library:
         return tuple(row for row in self.rows if row.split == split)
 
     def damaged(self) -> tuple[str, ...]:
-        """Ids whose file is missing or differs from its `sha256`; reads every file."""
+        """Ids of images whose file is missing or differs from its `sha256`; reads every file."""
         return tuple(row.id for row in self.rows if file_sha256(self.folder / row.file_name) != row.sha256)
 
 
 def open_library(name: str | Path) -> Library:
-    """A library by its shipped name ("pocket") or its folder; raises `UserError` where it is missing or damaged."""
+    """A library by its shipped name ("pocket") or its folder; raises `UserError` if it is missing or damaged.
+
+    A name that a person gives to a page or an endpoint goes through `ragdemo.library.catalogue` instead.
+    """
     folder = SHIPPED.get(str(name), Path(name))
     header = _read_header(folder)
     rows = tuple(_read_rows(folder))
@@ -152,79 +153,99 @@ def write_library(
 ) -> Library:
     """Write images as WebP files with their metadata and open the result.
 
-    The folder appears whole or not at all; raises `UserError` where it holds something already, where two images share
-    an id, or where there is no image.
+    The folder appears whole or not at all. Raises `UserError` if it is not empty or cannot be written, if two images
+    share an id, or if there is no image.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"The folder {folder} is not empty; choose another one for the library {name!r}.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=folder.parent))
-    try:
+    if not is_text(name):
+        raise UserError(f"The name {name!r} is not valid UTF-8; choose another one for the library.")
+    with whole_folder(folder) as work:
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"The folder {folder} is not empty; choose another one for the library {name!r}.")
         count = _write_rows(work, images, quality)
         if not count:
             raise UserError(f"There is no image for the library {name!r}; name at least one readable file.")
         header = {"format": FORMAT, "name": name, "version": version, "count": count}
         (work / LIBRARY_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
-        work.chmod(0o755)
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return open_library(folder)
 
 
 def file_sha256(path: Path) -> str | None:
-    """Hex sha256 of a file's bytes, `None` where it cannot be read."""
+    """Hex sha256 of a file's bytes, `None` if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
 
 
+def read_metadata(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of each line of a `metadata.jsonl`; a bad line raises `UserError`."""
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        data = _parse_json(line)
+        if not isinstance(data, dict):
+            raise UserError(f"Line {number} of {path} is not a JSON object; correct it.")
+        yield number, data
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is a text that UTF-8 can encode; JSON and file names may contain lone surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / LIBRARY_FILE
-    if not path.is_file():
+    if not _is_file(path):
         raise UserError(
             f"There is no library in {folder} ({LIBRARY_FILE} is missing); choose another, or restore the shipped "
             "one (RAGDEMO_ASSETS names its place)."
         )
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged; restore or rebuild the library.") from error
-    if not isinstance(header, dict):
+    header = _parse_json(_read_text(path))
+    if not isinstance(header, dict) or not is_text(header.get("name", "")):
         raise UserError(f"{path} is damaged; restore or rebuild the library.")
     return header
 
 
-def _read_rows(folder: Path) -> Iterable[Row]:
+def _read_rows(folder: Path) -> Iterator[Row]:
     path = folder / METADATA_FILE
     if not path.is_file():
         raise UserError(f"The library {folder} lacks {METADATA_FILE}; restore or rebuild it.")
     for number, data in read_metadata(path):
-        missing = [column for column in COLUMNS if not isinstance(data.get(column), str)]
-        if missing or not is_inside(data["file_name"]):
-            wrong = ", ".join(missing) or "file_name"
-            raise UserError(f"Line {number} of {path} has no valid {wrong}; restore or rebuild the library.")
+        wrong = [column for column in COLUMNS if not is_text(data.get(column))]
+        if not wrong and not is_inside(data["file_name"]):
+            wrong = ["file_name"]
+        if not is_text(data.get("split") or ""):
+            wrong.append("split")
+        if wrong:
+            raise UserError(
+                f"Line {number} of {path} has no valid {', '.join(wrong)}; restore or rebuild the library."
+            )
         extra = {key: value for key, value in data.items() if key not in COLUMNS}
         yield Row(data["id"], data["file_name"], data["text"], data["sha256"], extra)
 
 
-def read_metadata(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and object of each line of a `metadata.jsonl`; a bad line raises `UserError`."""
+def _is_file(path: Path) -> bool:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, a null byte
+        return False
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"Line {number} of {path} is no JSON object; correct it.") from error
-        if not isinstance(data, dict):
-            raise UserError(f"Line {number} of {path} is no JSON object; correct it.")
-        yield number, data
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); correct its permissions.") from error
+
+
+def _parse_json(text: str) -> object:
+    """The value of a JSON text, `None` if it is malformed or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # ValueError: also a number of too many digits
+        return None
 
 
 def is_inside(file_name: str) -> bool:

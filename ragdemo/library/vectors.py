@@ -4,31 +4,34 @@
                                  metadata `format`, `encoder`, `sha256` of both tensors
     parts/*.safetensors          the same, while embedding is under way
 
-A file of another encoder, of another format, or whose hash does not agree holds nothing: what it held is made again.
+A file of another encoder or format, or whose hash does not match, is ignored, and its vectors are computed again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from ragdemo.library.contents import cache_name, cache_root, content_hashes, write_atomically
+from ragdemo.errors import UserError
+from ragdemo.files import cache_root, write_atomically
+from ragdemo.library.contents import cache_name, content_hashes
 from ragdemo.library.store import Library
-from ragdemo.models.interfaces import JointEncoder
-from ragdemo.types import UserError
+from ragdemo.models.base import JointEncoder
 
 FORMAT = "1"
 VECTORS_FILE = "vectors.safetensors"
 PARTS_FOLDER = "parts"
 SHIPPED_FOLDER = "index"
 BATCH = 64
-PART = 1024
+PART = 256  # images between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,21 @@ class Embedded:
 
 
 def default_folder(library: Library, encoder: JointEncoder) -> Path:
-    """Where the vectors of this library under this encoder are kept on this machine."""
+    """The folder of this machine's cache for the vectors of a library under an encoder."""
     return cache_root() / "index" / f"{cache_name(library)}-{encoder.fingerprint[:16]}"
 
 
-def embed_library(library: Library, encoder: JointEncoder, folder: Path | None = None) -> Iterator[Embedded]:
-    """Embed what has no vector yet into `folder`, telling after each part; closing it keeps the finished parts.
+def embed_library(
+    library: Library, encoder: JointEncoder, folder: Path | None = None
+) -> Generator[Embedded, None, dict[str, np.ndarray]]:
+    """Embed every image that has no vector yet, yield the progress after each part, return all vectors.
 
-    Nothing is written where the vectors at hand, in `folder` or come with the library, are complete.
+    Vectors are float16 `(D,)` by the sha256 of their image's bytes. New ones are written to `folder`, by default one in
+    the user's cache; nothing is written if none is missing. Closing the generator keeps the finished parts. Raises
+    `UserError` if `folder` cannot be written; a cache that cannot be written is done without.
     """
     target = folder or default_folder(library, encoder)
+    storing = contextlib.nullcontext if folder else partial(contextlib.suppress, UserError)
     by_content = _readable(content_hashes(library))
     known = known_vectors(library, encoder, target)
     missing = [content for content in by_content if content not in known]
@@ -59,14 +67,23 @@ def embed_library(library: Library, encoder: JointEncoder, folder: Path | None =
         part = missing[start : start + PART]  # the last one is shorter
         vectors = _embed(library, encoder, {content: by_content[content] for content in part})
         if vectors:
-            save_vectors(target / PARTS_FOLDER / f"{part[0][:32]}.safetensors", vectors, encoder.fingerprint)
+            part_file = target / PARTS_FOLDER / f"{part[0][:32]}.safetensors"
+            with storing():
+                save_vectors(part_file, vectors, encoder.fingerprint)
+        known |= vectors
         done += len(vectors)
         yield Embedded(done, len(by_content))
-    _gather_parts(library, encoder, target, by_content)
+    with storing():
+        _gather_parts(
+            target,
+            {content: known[content] for content in by_content if content in known},
+            encoder.fingerprint,
+        )
+    return known
 
 
 def known_vectors(library: Library, encoder: JointEncoder, folder: Path) -> dict[str, np.ndarray]:
-    """All vectors of this encoder at hand by content: those in `folder`, its parts, and those of the library."""
+    """All vectors of this encoder by content: those shipped with the library, those in `folder` and in its parts."""
     files = [library.folder / SHIPPED_FOLDER / VECTORS_FILE, folder / VECTORS_FILE, *_parts(folder)]
     known: dict[str, np.ndarray] = {}
     for path in files:
@@ -78,13 +95,13 @@ def save_vectors(path: Path, vectors: Mapping[str, np.ndarray], encoder_fingerpr
     """Write vectors by content sha256, in half precision."""
     contents = np.frombuffer(bytes.fromhex("".join(vectors)), np.uint8).reshape(-1, 32)
     matrix = np.stack(list(vectors.values())).astype(np.float16)
-    tensors = {"contents": np.ascontiguousarray(contents), "vectors": matrix}
+    tensors: dict[str, np.ndarray] = {"contents": np.ascontiguousarray(contents), "vectors": matrix}
     metadata = {"format": FORMAT, "encoder": encoder_fingerprint, "sha256": _checksum(matrix, contents)}
-    write_atomically(path, lambda file: save_file(tensors, file, metadata=metadata))
+    write_atomically(path, save(tensors, metadata))
 
 
 def load_vectors(path: Path, encoder_fingerprint: str) -> dict[str, np.ndarray]:
-    """Vectors of a file by content sha256; none where it is missing, damaged, or made by another encoder."""
+    """Vectors of a file by content sha256; none if it is missing, damaged, or made by another encoder."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -104,7 +121,7 @@ def _readable(hashes: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _embed(library: Library, encoder: JointEncoder, ids: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Vectors by content; images that cannot be decoded are left out."""
+    """Vectors by content, float16 `(D,)`; images that cannot be decoded are left out."""
     contents = list(ids)
     vectors: dict[str, np.ndarray] = {}
     for start in range(0, len(contents), BATCH):
@@ -115,23 +132,21 @@ def _embed(library: Library, encoder: JointEncoder, ids: Mapping[str, str]) -> d
             except UserError:
                 continue  # `VectorIndex.unreadable` lists it
         if images:
-            vectors |= zip(images, encoder.embed_images(list(images.values())), strict=True)
+            embedded = encoder.embed_images(list(images.values())).astype(np.float16)  # as they are stored
+            vectors |= zip(images, embedded, strict=True)
     if not all(np.isfinite(vector).all() for vector in vectors.values()):
         raise UserError("The encoder gives vectors that are not finite; train or download it again.")
     return vectors
 
 
-def _gather_parts(library: Library, encoder: JointEncoder, folder: Path, wanted: Mapping[str, str]) -> None:
-    """Put the parts and what still fits of the earlier vectors into one file."""
+def _gather_parts(folder: Path, vectors: Mapping[str, np.ndarray], encoder_fingerprint: str) -> None:
+    """Replace the parts by one file of all vectors that the library still needs."""
     parts = _parts(folder)
-    if not parts:
-        return
-    known = known_vectors(library, encoder, folder)
-    vectors = {content: known[content] for content in wanted if content in known}
-    if vectors:
-        save_vectors(folder / VECTORS_FILE, vectors, encoder.fingerprint)
+    if parts and vectors:
+        save_vectors(folder / VECTORS_FILE, vectors, encoder_fingerprint)
     for path in parts:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from PIL import Image
 
-from ragdemo.events import Event
-from ragdemo.models.interfaces import ImageGenerator, VisionCritic
+from ragdemo.errors import UserError
+from ragdemo.events import Event, Reference, References
+from ragdemo.methods.chapters import Chapter
+from ragdemo.methods.settings import Settings
+from ragdemo.models.base import Role
 from ragdemo.profiles import Profile
-from ragdemo.types import Request, UserError
+from ragdemo.recipe import Recipe
+from ragdemo.request import Request
+
+T = TypeVar("T")
 
 
 class Hit(Protocol):
-    """A library image that a search found; `score` is a cosine, `keyword_score` BM25 where hybrid search looked."""
+    """A library image that a search found; `score` is a cosine, `keyword_score` BM25 if hybrid search looked."""
 
     @property
     def id(self) -> str: ...
@@ -35,7 +44,7 @@ class Searcher(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the library's content and of what embedded it: the encoder, and a trained head where there is one."""
+        """Hash of the library's content and of what embedded it: the encoder, and a trained head if there is one."""
         ...
 
     def search_text(
@@ -64,8 +73,13 @@ class ReferenceLibrary(Protocol):
     """The images that a searcher's hits name."""
 
     @property
+    def fingerprint(self) -> str:
+        """Hash of its content."""
+        ...
+
+    @property
     def splits(self) -> Sequence[str]:
-        """The names of its parts; none where it has no parts."""
+        """The names of its parts; none if it has no parts."""
         ...
 
     def rows_of(self, split: str | None = None) -> Sequence[object]:
@@ -81,26 +95,48 @@ class ReferenceLibrary(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Toolbox:
-    """What the backend hands to a method.
+class Retrievers(Protocol):
+    """Trained retrievers that belong to a profile."""
 
-    `searcher` searches with the frozen encoder, `retrievers` are trained ones of the same library ("normal", "real"),
-    or why one of them cannot be had.
-    `split` is the part of the library that is searched (None = all of it); `versions` maps package to version.
+    def searchers(self, frozen: Searcher) -> Mapping[str, Searcher | UserError]:
+        """A searcher for each of them beside the frozen one, or why it cannot be had."""
+        ...
+
+
+RETRIEVERS: Role[Retrievers] = Role("retrievers", "moves the encoder's vectors, as RealRAG trains it")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run of a method works with: models by role, one library and its search, the person's own pictures.
+
+    `split` is the part of the library that is searched (None = all of it). `pictures` are the request's own images by
+    their sha256. `versions` and `weights` are what the recipe names.
     """
 
-    generator: ImageGenerator
-    critic: VisionCritic
-    searcher: Searcher
+    models: Models
+    open_searcher: Callable[[], Searcher]
     library: ReferenceLibrary
     profile: Profile
     versions: Mapping[str, str]
+    weights: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
-    retrievers: Mapping[str, Searcher | UserError] = field(default_factory=dict)
+    pictures: Mapping[str, Image.Image] = field(default_factory=dict)
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """Searches the library with the frozen encoder; raises `UserError` if the profile has no encoder."""
+        return self.open_searcher()
+
+    @cached_property
+    def retrievers(self) -> Mapping[str, Searcher | UserError]:
+        """The trained retrievers for this library by name; none if the profile has none."""
+        if not self.models.has(RETRIEVERS):
+            return {}
+        return self.models.get(RETRIEVERS).searchers(self.searcher)
 
     def retriever(self, name: str) -> Searcher:
-        """The searcher of a retriever's name; raises `UserError` where the profile has none of it."""
+        """The searcher of a retriever's name, "zero" being the frozen one; raises `UserError` if there is none."""
         if name == "zero":
             return self.searcher
         if name not in self.retrievers:
@@ -113,21 +149,59 @@ class Toolbox:
             raise found
         return found
 
+    def recipe(
+        self, request: Request, references: Iterable[Reference] = (), searcher: Searcher | None = None
+    ) -> Recipe:
+        """The recipe of a picture drawn from `request` with `references` that `searcher` found."""
+        ids = tuple(reference.id for reference in references)
+        found_in = self.library if searcher is None else searcher
+        return Recipe(request, ids, found_in.fingerprint, self.versions, self.weights)
 
-class Method(Protocol):
-    """One paper's flow. Its class is built from a `Toolbox`."""
 
-    def __init__(self, toolbox: Toolbox) -> None: ...
+class Models(Protocol):
+    """Models by role, loaded when first asked for."""
 
-    @staticmethod
-    def check(request: Request) -> None:
-        """Raise `UserError` where the request does not suit the method; needs no model and answers at once."""
+    def get(self, role: Role[T]) -> T:
+        """The model; raises `UserError` if the profile has none or its weights are missing or damaged."""
         ...
 
-    def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
+    def has(self, role: Role[Any]) -> bool:
+        """Whether the profile fills a role."""
+        ...
+
+
+class Method(ABC):
+    """One paper's flow; an instance has no state. A class attribute each: what the page and the registry show.
+
+    `sentence` says in one sentence what the method does. `needs` are the roles without which it cannot run.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    sentence: ClassVar[str]
+    Settings: ClassVar[type[Settings]]
+    needs: ClassVar[tuple[Role[Any], ...]]
+    chapters: ClassVar[tuple[Chapter, ...]]
+
+    def check(self, request: Request) -> None:
+        """Raise `UserError` if the request does not suit the method; needs no model and answers at once."""
+        self.Settings.parse(request.settings)
+
+    @abstractmethod
+    def run(
+        self, request: Request, tools: Tools, known: Sequence[Event] = ()
+    ) -> Generator[Event, None, None]:
         """The events of one run as they become known; the last one is the `Result`.
 
-        `replay` are events of an earlier run of the same request up to its references: they are repeated instead of
-        computed, so that a changed choice of references starts from there. Closing the iterator stops the models.
+        `known` events of an earlier run still hold (see `still_known`): the run goes on from them and yields only what
+        is new. Closing the iterator stops the models.
         """
-        ...
+
+    def still_known(self, request: Request, before: Request, events: Sequence[Event]) -> tuple[Event, ...]:
+        """What of the events of a run of `before` holds for `request` too: all until its references.
+
+        Nothing, if anything but the choices has changed.
+        """
+        if request.changed(choices=before.choices) != before:
+            return ()
+        return tuple(takewhile(lambda event: not isinstance(event, References), events))

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
-from PIL import Image, ImageOps
-
-from ragdemo.events import References, RetrievalCaptions
-from ragdemo.methods.base import Hit, ReferenceLibrary, Searcher
-from ragdemo.types import Reference, Request, UserError
+from ragdemo.errors import UserError
+from ragdemo.events import Reference, References, RetrievalCaptions
+from ragdemo.methods.base import Hit, Searcher, Tools
+from ragdemo.models.base import GENERATOR
+from ragdemo.request import ImageRef, Request
 
 OTHERS_PER_CONCEPT = 4
 OWN_PREFIX = "own:"
-MOST_OWN_IMAGES = 8
-MOST_PIXELS = 50_000_000
-LONGEST_EDGE = 1024
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Chooses references for captions from a library, a person's own images and their choices."""
 
+    tools: Tools
     searcher: Searcher
-    library: ReferenceLibrary
-    split: str | None
     request: Request
     per_concept: int = 1
     threshold: float | None = None
@@ -59,16 +55,21 @@ class Evidence:
             used += [*chosen, *found]
             others += rest
         seconds = time.perf_counter() - start
-        searched = len(self.library.rows_of(self.split))
+        searched = len(self.tools.library.rows_of(self.tools.split))
         return References(tuple(used), _distinct(others, taken), searched, seconds)
 
     def own(self, concepts: Sequence[str]) -> tuple[Reference, ...]:
         """The person's images in their order; the first answer the first concept, and so on."""
-        per_concept = self.per_concept
         return tuple(
-            _own_reference(path, concepts[min(index // per_concept, len(concepts) - 1)])
-            for index, path in enumerate(self.request.own_images)
+            self._own(picture, concepts[min(index // self.per_concept, len(concepts) - 1)])
+            for index, picture in enumerate(self.request.choices.own)
         )
+
+    def _own(self, picture: ImageRef, concept: str) -> Reference:
+        image = self.tools.pictures.get(picture.sha256)
+        if image is None:
+            raise UserError(f"Your picture {picture.name} is not here any more; add it again.")
+        return Reference(own_id(picture), PurePath(picture.name).stem, 1.0, concept, image)
 
     def _nearest(
         self, concept: str, caption: str, room: int, taken: Collection[str], avoid: Collection[str]
@@ -77,8 +78,8 @@ class Evidence:
         hits = self.searcher.search_text(
             caption,
             room + OTHERS_PER_CONCEPT,
-            split=self.split,
-            exclude_ids={*self.request.rejected, *taken, *avoid},
+            split=self.tools.split,
+            exclude_ids={*self.request.choices.rejected, *taken, *avoid},
             hybrid=self.hybrid,
         )
         references = [self._reference(hit, concept) for hit in hits]
@@ -90,51 +91,30 @@ class Evidence:
 
     def _pinned(self, captions: RetrievalCaptions) -> list[Reference]:
         """What the person pinned, each for the concept whose caption it is nearest to."""
-        pinned = tuple(dict.fromkeys(self.request.pinned))
+        pinned = tuple(dict.fromkeys(self.request.choices.pinned))
         scores = [self.searcher.score(caption, pinned) for caption in captions.captions]
         references = []
         for image_id, row in zip(pinned, zip(*scores, strict=True), strict=True):
             score, concept = max(zip(row, captions.concepts, strict=True), key=lambda pair: pair[0])
-            caption, image = self.library.caption(image_id), self.library.image(image_id)
+            caption, image = self.tools.library.caption(image_id), self.tools.library.image(image_id)
             references.append(Reference(image_id, caption, score, concept, image))
         return references
 
     def _reference(self, hit: Hit, concept: str) -> Reference:
         return Reference(
-            hit.id, hit.caption, hit.score, concept, self.library.image(hit.id), hit.keyword_score
+            hit.id, hit.caption, hit.score, concept, self.tools.library.image(hit.id), hit.keyword_score
         )
 
 
-def check_own_images(paths: Sequence[str]) -> None:
-    """Raise `UserError` where there are too many of a person's images, or one cannot be read."""
-    if len(paths) > MOST_OWN_IMAGES:
-        raise UserError(f"You gave {len(paths)} images of your own; choose {MOST_OWN_IMAGES} or fewer.")
-    for path in paths:
-        read_own_image(path)
+def prompt_beside_references(tools: Tools, prompt: str, captions: Iterable[str]) -> str:
+    """The prompt in the form that the generator wants beside references that answer `captions`."""
+    form: str = tools.profile.spec(GENERATOR.name).options["reference_prompt"]
+    return form.format(prompt=prompt, captions="; ".join(dict.fromkeys(captions)))
 
 
-def read_own_image(path: str) -> Image.Image:
-    """A person's image, upright, RGB, at most `LONGEST_EDGE` long; raises `UserError` where it cannot be used."""
-    name = Path(path).name  # the folder is the server's matter
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise UserError(
-                    f"Your image {name} has {image.width}×{image.height} pixels; make it smaller."
-                )
-            image.draft("RGB", (LONGEST_EDGE, LONGEST_EDGE))  # a JPEG is decoded at a fraction of its size
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except UserError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"Your image {name} cannot be read; choose a PNG, JPEG or WebP file.") from error
-    upright.thumbnail((LONGEST_EDGE, LONGEST_EDGE))
-    return upright
-
-
-def _own_reference(path: str, concept: str) -> Reference:
-    name = Path(path).name
-    return Reference(f"{OWN_PREFIX}{name}", Path(path).stem, 1.0, concept, read_own_image(path))
+def own_id(picture: ImageRef) -> str:
+    """The id of a person's picture among references; two pictures of one name have two."""
+    return f"{OWN_PREFIX}{picture.sha256[:8]}/{picture.name}"
 
 
 def _distinct(references: Sequence[Reference], taken: Collection[str]) -> tuple[Reference, ...]:

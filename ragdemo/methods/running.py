@@ -1,41 +1,47 @@
-"""What every method's run does alike: telling a drawing as it is made, and repeating events of an earlier run."""
+"""What every method's run shares: the progress of a drawing, and the events that are known already."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from PIL import Image
 
 from ragdemo.events import Event, Progress
-from ragdemo.models.interfaces import Drawing, ImageGenerator, Step
+from ragdemo.models.base import Drawing, Drawn, ImageGenerator, Step
 
 E = TypeVar("E", bound=Event)
 
 
-def told_drawing(
-    generator: ImageGenerator, drawing: Drawing, stage: str
-) -> Generator[Progress, None, Image.Image]:
+def draw(generator: ImageGenerator, drawing: Drawing, stage: str) -> Generator[Progress, None, Image.Image]:
     """Yield the progress of a drawing under the name of its stage and return the image."""
+    drawn = yield from draw_with_extras(generator, drawing, stage)
+    return drawn.image
+
+
+def draw_with_extras(
+    generator: ImageGenerator, drawing: Drawing, stage: str
+) -> Generator[Progress, None, Drawn]:
+    """`draw`, with what the generator returns beside the image."""
     with closing(generator.draw(drawing)) as items:  # a consumer that goes away stops the model at once
         for item in items:
             if isinstance(item, Step):
                 yield Progress(stage, item.index, item.total)
             else:
-                image = item
-    return image
+                drawn = item
+    return drawn
 
 
-class Replay:
-    """Events of an earlier run, given back in their order until one is asked for that does not come next."""
+class Known:
+    """Events of an earlier run, taken in their order until one is asked for that does not come next."""
 
     def __init__(self, events: Iterable[Event]) -> None:
         self._events = list(events)
 
-    def next(self, kind: type[E]) -> E | None:
-        """The next event where it is of this kind; at the first other one the replay ends."""
+    def take(self, kind: type[E]) -> E | None:
+        """The next event if it is of this kind; at the first other one nothing more is known."""
         if self._events and isinstance(self._events[0], kind):
-            return self._events.pop(0)
+            return cast(E, self._events.pop(0))
         self._events.clear()
         return None

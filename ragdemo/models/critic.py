@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import transformers
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from ragdemo.models.base import VisionCritic
 from ragdemo.models.endpoint import PREFIX, load_endpoint
-from ragdemo.models.interfaces import VisionCritic
 from ragdemo.models.loading import choose_device, number_format, reading
+from ragdemo.profiles import Spec
 
 MAX_NEW_TOKENS = 64
 
@@ -52,30 +51,24 @@ class TransformersCritic:
             return self._model.generate(**inputs, **sampling, max_new_tokens=MAX_NEW_TOKENS)[0]
 
 
-def load_critic(name: str, device: str = "auto") -> VisionCritic:
+def load_critic(spec: Spec, device: str = "auto") -> VisionCritic:
     """The critic of a folder or hub id on `device`, from local files only, or the endpoint's of `openai:MODEL`.
 
-    Raises `UserError` where the folder is missing or damaged, or no endpoint is named.
+    Raises `UserError` if the folder is missing or damaged, or no endpoint is named.
     """
-    if name.startswith(PREFIX):
-        return load_endpoint(name)
+    if spec.weights.startswith(PREFIX):
+        return load_endpoint(spec.weights)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     target = choose_device(device)
-    with reading(name, _remedy(name)):
+    with reading(spec.weights, spec.remedy):
         model = AutoModelForImageTextToText.from_pretrained(
-            name, dtype=number_format(target), local_files_only=True
+            spec.weights, dtype=number_format(target, spec), revision=spec.revision, local_files_only=True
         ).to(target)
-        processor = AutoProcessor.from_pretrained(name, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(spec.weights, revision=spec.revision, local_files_only=True)
     return TransformersCritic(model, processor)
 
 
 def _content(question: str, image: Image.Image | None) -> list[dict]:
     text = {"type": "text", "text": question}
     return [text] if image is None else [{"type": "image", "image": image.convert("RGB")}, text]
-
-
-def _remedy(name: str) -> str:
-    if Path(name).is_absolute():
-        return "rebuild it with `python -m ragdemo train critic-vision critic`"
-    return "download it again with `hf download`"

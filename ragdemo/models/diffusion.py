@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cached_property
 from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 import diffusers
 import torch
@@ -16,9 +15,10 @@ from diffusers import DiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from PIL import Image
 
-from ragdemo.models.interfaces import Drawing, Step
+from ragdemo.errors import UserError
+from ragdemo.models.base import Condition, Drawing, Drawn, ImageReferences, NoReference, Sampling, Step
 from ragdemo.models.loading import choose_device, number_format, reading
-from ragdemo.profiles import Profile
+from ragdemo.profiles import Spec
 
 
 class _Stopped(Exception):  # noqa: N818 (the wanted end of a loop, not an error)
@@ -32,28 +32,18 @@ class DiffusersGenerator:
     pipeline, so drawings never overlap.
     """
 
-    def __init__(self, pipe: DiffusionPipeline, profile: Profile) -> None:
-        """`pipe` has no adapter loaded yet; its weights are read here from `profile`."""
+    def __init__(self, pipe: DiffusionPipeline, spec: Spec) -> None:
+        """`pipe` has no adapter loaded yet; its weights are read here, as the spec's options name them."""
         self._pipe = pipe
-        self._profile = profile
-        self._adapter = _Adapter(pipe, profile)
+        self._defaults = spec.defaults
+        self._adapter = _Adapter(pipe, spec)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 over the pipeline's weights, as hex."""
-        digest = hashlib.sha256()
-        for name, part in sorted(self._pipe.components.items()):
-            if isinstance(part, torch.nn.Module):
-                for key, value in sorted(part.state_dict().items()):
-                    digest.update(f"{name}.{key}".encode() + value.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
-
-    def draw(self, drawing: Drawing) -> Iterator[Step | Image.Image]:
+    def draw(self, drawing: Drawing[Any]) -> Generator[Step | Drawn, None, None]:
         """See `ImageGenerator.draw`; the pipeline runs ahead of its consumer by at most the steps that it takes."""
         return self._stream(lambda on_step: self._draw([drawing], on_step)[0])
 
-    def draw_many(self, drawings: Sequence[Drawing]) -> list[Image.Image]:
+    def draw_many(self, drawings: Sequence[Drawing[Any]]) -> list[Drawn]:
         """See `ImageGenerator.draw_many`."""
         if len({drawing.shape for drawing in drawings}) > 1:
             raise ValueError("drawings of different shapes cannot be made together; group them by shape")
@@ -70,25 +60,43 @@ class DiffusersGenerator:
         latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")
         return processor.postprocess(vae.decode(latents).sample)[0]
 
-    def _draw(self, drawings: Sequence[Drawing], on_step: Callable[..., dict] | None) -> list[Image.Image]:
-        first, profile = drawings[0], self._profile
-        guidance = profile.guidance_scale if first.guidance_scale is None else first.guidance_scale
-        arguments = {
+    def _draw(self, drawings: Sequence[Drawing[Any]], on_step: Callable[..., dict] | None) -> list[Drawn]:
+        sampling = self._completed(drawings[0].sampling)
+        arguments: dict[str, Any] = {
             "prompt": [drawing.prompt for drawing in drawings],
-            "num_inference_steps": profile.steps if first.steps is None else first.steps,
-            "guidance_scale": guidance,
+            "num_inference_steps": sampling.steps,
+            "guidance_scale": sampling.guidance_scale,
             # a CPU generator gives the same noise on every device
             "generator": [torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
             "callback_on_step_end": on_step,
         }
-        self._adapter.attach(bool(first.references))
-        if first.references:
-            scale = profile.reference_scale if first.reference_scale is None else first.reference_scale
-            self._pipe.set_ip_adapter_scale(scale)
-            embeds = [self._embed(drawing.references, guided=guidance > 1) for drawing in drawings]
-            self._adapter.show(embeds)
-            arguments["ip_adapter_image_embeds"] = [embeds[0]]  # the pipeline's own reading of it is not used
-        return self._pipe(**arguments).images
+        arguments |= self._conditions([drawing.condition for drawing in drawings], sampling)
+        return [Drawn(image) for image in self._pipe(**arguments).images]
+
+    def _completed(self, sampling: Sampling) -> Sampling:
+        """The sampling with the profile's own values for what is left open."""
+        steps, guidance = sampling.steps, sampling.guidance_scale
+        return Sampling(
+            self._defaults["steps"] if steps is None else steps,
+            self._defaults["guidance_scale"] if guidance is None else guidance,
+        )
+
+    def _conditions(self, conditions: Sequence[Condition], sampling: Sampling) -> dict[str, Any]:
+        """Put the conditions of a batch in place; returns the pipeline's arguments for them."""
+        references = [condition for condition in conditions if isinstance(condition, ImageReferences)]
+        if not references:
+            if any(not isinstance(condition, NoReference) for condition in conditions):
+                name = type(conditions[0]).__name__
+                raise UserError(f"This generator cannot draw under {name}; choose another profile or method.")
+            self._adapter.attach(False)
+            return {}
+        self._adapter.attach(True)
+        scale = references[0].scale
+        self._pipe.set_ip_adapter_scale(self._defaults["reference_scale"] if scale is None else scale)
+        guided = (sampling.guidance_scale or 0) > 1
+        embeds = [self._embed(one.images, guided) for one in references]
+        self._adapter.show(embeds)
+        return {"ip_adapter_image_embeds": [embeds[0]]}  # the pipeline's own reading of it is not used
 
     @torch.inference_mode()
     def _embed(self, references: Sequence[Image.Image], guided: bool) -> torch.Tensor:
@@ -97,8 +105,8 @@ class DiffusersGenerator:
         # one adapter, many images: the outer list counts adapters
         return self._pipe.prepare_ip_adapter_image_embeds([images], None, self._pipe.device, 1, guided)[0]
 
-    def _stream(self, work: Callable[[Callable[..., dict]], Image.Image]) -> Iterator[Step | Image.Image]:
-        """Run `work` in the worker thread; yield its steps as they end, then its image, or raise its error."""
+    def _stream(self, work: Callable[[Callable[..., dict]], Drawn]) -> Generator[Step | Drawn, None, None]:
+        """Run `work` in the worker thread; yield its steps as they end, then the drawing, or raise its error."""
         steps: SimpleQueue[Step | None] = SimpleQueue()
         stop = Event()
 
@@ -108,7 +116,7 @@ class DiffusersGenerator:
             steps.put(Step(index + 1, pipe.num_timesteps))
             return {}
 
-        future: Future[Image.Image] = self._worker.submit(work, on_step)
+        future: Future[Drawn] = self._worker.submit(work, on_step)
         future.add_done_callback(lambda _: steps.put(None))
         try:
             while (step := steps.get()) is not None:
@@ -123,17 +131,18 @@ class _Adapter:
     """The IP-Adapter of a pipeline's UNet, which can be taken off and put back without touching weights.
 
     A UNet with a loaded adapter refuses to run without image embeddings; swapping its attention processors is free,
-    where a scale of zero would still encode an image and call the adapter's code in every layer.
+    while a scale of zero would still encode an image and call the adapter's code in every layer.
     """
 
-    def __init__(self, pipe: DiffusionPipeline, profile: Profile) -> None:
+    def __init__(self, pipe: DiffusionPipeline, spec: Spec) -> None:
+        options = spec.options
         self._unet = pipe.unet
         self._plain = dict(pipe.unet.attn_processors)
         pipe.load_ip_adapter(
-            profile.ip_adapter,
-            subfolder=profile.ip_adapter_subfolder,
-            weight_name=profile.ip_adapter_weights,
-            image_encoder_folder=profile.ip_adapter_image_encoder,
+            options["adapter"],
+            subfolder=options["adapter_subfolder"],
+            weight_name=options["adapter_weights"],
+            image_encoder_folder=options["adapter_image_encoder"],
             local_files_only=True,
         )
         self._adapted = {name: pipe.unet.attn_processors[name] for name in self._plain}
@@ -158,7 +167,7 @@ class _Adapter:
 
 
 class _Shown(torch.nn.Module):
-    """Stands where the UNet asks for the references' tokens and gives those that were shown for this drawing.
+    """Takes the place of the references' tokens projection in the UNet and returns the tokens of this drawing.
 
     The pipeline repeats one set of references for every prompt of a batch, and the UNet projects it anew at every step;
     here each prompt has its own, projected once.
@@ -185,31 +194,29 @@ class _Shown(torch.nn.Module):
         return self._tokens
 
 
-def load_generator(profile: Profile, device: str = "auto") -> DiffusersGenerator:
-    """The generator of a profile on `device` ("auto", "cpu", "cuda"), from local files only.
+def load_generator(spec: Spec, device: str = "auto") -> DiffusersGenerator:
+    """The generator of a spec on `device` ("auto", "cpu", "cuda"), from local files only.
 
-    Raises `UserError` where a folder is missing or damaged.
+    Raises `UserError` if a folder is missing or damaged.
     """
     _quiet()
     target = choose_device(device)
-    with reading(profile.diffusion, _remedy(profile, "vae text-encoder diffusion")):
+    with reading(spec.weights, spec.remedy):
         pipe = DiffusionPipeline.from_pretrained(
-            profile.diffusion, dtype=number_format(target), variant=profile.variant, local_files_only=True
+            spec.weights,
+            dtype=number_format(target, spec),
+            variant=spec.variant,
+            revision=spec.revision,
+            local_files_only=True,
         ).to(target)
     pipe.set_progress_bar_config(disable=True)
-    with reading(profile.ip_adapter, _remedy(profile, "image-encoder diffusion")):
-        generator = DiffusersGenerator(pipe, profile)
+    with reading(spec.options["adapter"], spec.remedy):
+        generator = DiffusersGenerator(pipe, spec)
     if target.type == "cpu":
         # convolutions on a CPU run 2-7 times faster with channels last
         pipe.unet.to(memory_format=torch.channels_last)
         pipe.vae.to(memory_format=torch.channels_last)
     return generator
-
-
-def _remedy(profile: Profile, stages: str) -> str:
-    if profile.name == "pocket":
-        return f"rebuild it with `python -m ragdemo train {stages}`"
-    return "download it again with `hf download`"
 
 
 def _quiet() -> None:

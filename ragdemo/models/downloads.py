@@ -1,4 +1,4 @@
-"""What a profile needs from the hub: said before anything is fetched, and fetched only where that is allowed."""
+"""What a profile needs from the hub: announced first, and fetched only if that is allowed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+from ragdemo.errors import UserError
 from ragdemo.profiles import Download, Profile
-from ragdemo.types import UserError
 
 
 def missing_downloads(profile: Profile) -> tuple[Download, ...]:
@@ -20,7 +20,7 @@ def missing_downloads(profile: Profile) -> tuple[Download, ...]:
 
 
 def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None] = lambda _: None) -> None:
-    """Fetch what is missing where that is `allowed`; else raise `UserError`: what, how large, what memory it needs."""
+    """Fetch what is missing if that is `allowed`; else raise `UserError`: what, how large, what memory it needs."""
     missing = missing_downloads(profile)
     if not missing:
         return

@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
+from ragdemo.profiles import Spec
 
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
@@ -87,10 +88,16 @@ class OpenClipEncoder:
         return int(self._model.encode_text(self._tokenize([""]).to(self._device)).shape[1])
 
 
-def load_encoder(name: str, device: str = "cpu", batch_size: int = 64) -> OpenClipEncoder:
+def load_encoder(spec: Spec, device: str = "auto") -> OpenClipEncoder:
+    """The encoder of a spec: its weights are a local folder or a hub id. It stays on the CPU."""
+    prefix = LOCAL if Path(spec.weights).is_absolute() else HUB
+    return open_encoder(f"{prefix}{spec.weights}", "cpu")
+
+
+def open_encoder(name: str, device: str = "cpu", batch_size: int = 64) -> OpenClipEncoder:
     """The encoder of an open_clip name: `local-dir:FOLDER` or `hf-hub:OWNER/NAME`.
 
-    Raises `UserError` where the name has neither form, or where the folder lacks a file or holds a damaged one.
+    Raises `UserError` if the name has neither form, or if the folder lacks a file or holds a damaged one.
     """
     if name.startswith(LOCAL):
         check_folder(Path(name.removeprefix(LOCAL)))
@@ -110,7 +117,7 @@ def load_encoder(name: str, device: str = "cpu", batch_size: int = 64) -> OpenCl
 
 
 def encoder_fingerprint(name: str, model: torch.nn.Module | None = None) -> str:
-    """The fingerprint that `load_encoder(name)` has; a local folder's is read from its files, without the model.
+    """The fingerprint that `open_encoder(name)` has; a local folder's is read from its files, without the model.
 
     A hub name needs its loaded `model`, else `ValueError`.
     """
@@ -122,7 +129,7 @@ def encoder_fingerprint(name: str, model: torch.nn.Module | None = None) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `UserError` where a `local-dir:` folder lacks a file, or would make open_clip take CLIP's own tokenizer."""
+    """Raise `UserError` if a `local-dir:` folder lacks a file, or would make open_clip take CLIP's own tokenizer."""
     needed = [folder / name for name in (CONFIG_FILE, *TOKENIZER_FILES[:2])]
     missing = [path.name for path in needed if not path.is_file()]
     if missing or not weight_files(folder):

@@ -1,6 +1,6 @@
 """A critic behind any OpenAI-compatible endpoint (vLLM, llama.cpp, a hosted service) behind `VisionCritic`.
 
-`OPENAI_BASE_URL` names the endpoint ("http://localhost:8000/v1") and `OPENAI_API_KEY` the key, where it wants one.
+`OPENAI_BASE_URL` names the endpoint ("http://localhost:8000/v1") and `OPENAI_API_KEY` the key, if it wants one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import httpx
 from PIL import Image
 
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
 
 PREFIX = "openai:"
 MAX_TOKENS = 128
@@ -30,7 +30,7 @@ class EndpointCritic:
     def ask(
         self, question: str, image: Image.Image | None, *, temperature: float = 0.0, seed: int = 0
     ) -> str:
-        """See `VisionCritic.ask`; raises `UserError` where the endpoint cannot be reached or does not answer."""
+        """See `VisionCritic.ask`; raises `UserError` if the endpoint cannot be reached or does not answer."""
         text = {"type": "text", "text": question}
         content = [text] if image is None else [_image_part(image), text]
         body = {
@@ -61,7 +61,7 @@ class EndpointCritic:
 
 
 def load_endpoint(name: str) -> EndpointCritic:
-    """The critic of a name `openai:MODEL`; raises `UserError` where no endpoint is named."""
+    """The critic of a name `openai:MODEL`; raises `UserError` if no endpoint is named."""
     base_url = os.environ.get("OPENAI_BASE_URL")
     if not base_url:
         raise UserError(

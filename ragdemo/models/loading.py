@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
+from ragdemo.profiles import Spec
 
 # What the libraries' own loaders raise on truncated, mixed-up or half-deleted checkpoints.
 _DAMAGE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" is a GPU where there is one. Unknown names raise `UserError`."""
+    """The device of that name; "auto" is a GPU if there is one. Unknown names raise `UserError`."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -28,9 +29,9 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def number_format(device: torch.device) -> torch.dtype:
-    """Half precision on a GPU; float32 on a CPU, where half precision is slow and not reproducible."""
-    return torch.float16 if device.type == "cuda" else torch.float32
+def number_format(device: torch.device, spec: Spec) -> torch.dtype:
+    """The spec's own on a GPU; float32 on a CPU, where half precision is slow and not reproducible."""
+    return getattr(torch, spec.dtype) if device.type == "cuda" else torch.float32
 
 
 @contextmanager
@@ -40,6 +41,8 @@ def reading(name: str, remedy: str) -> Iterator[None]:
         raise UserError(f"The checkpoint folder {name} is missing; {remedy}.")
     try:
         yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
     except _DAMAGE as error:
         cause = " ".join(str(error).split())[:160]
         raise UserError(

@@ -1,57 +1,167 @@
-"""The left column of Explore: what a person can set and press."""
+"""The left column of Explore: what a person can set and press; the settings' controls come from their description."""
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ragdemo.types import Request, UserError
-from ragdemo.ui import chapters, prompt_help
-from ragdemo.ui.components import html
-from ragdemo.ui.controls import ControlPanel
-from ragdemo.ui.story import Story
+from ragdemo.request import MAX_PROMPT_CHARACTERS
+from ragdemo.ui.markup import render
+from ragdemo.ui.style import html
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ragdemo.methods import MethodSpec
+    from ragdemo.methods.base import Method
+    from ragdemo.profiles import Profile
 
 EXAMPLES = 4
+FIRST_SEED = 7
+_SCRIPT = Path(__file__).with_name("actions.js").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+"""What the buttons inside a run's blocks do."""
+_ACTIONS = """<div class="actions"><button type="button" id="run">Run</button>
+<button type="button" id="stop" ${value.busy ? "" : "hidden"}>Stop</button></div>
+<p id="announcement" class="${value.phase}" role="${value.phase === "failed" ? "alert" : "status"}">${value.text}</p>"""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One setting of a method as a component.
+
+    `default` is the value that is used if nothing is set, as the component holds it; `choices` map a dropdown's labels
+    to values, and are None for a slider or a checkbox.
+    """
+
+    setting: str
+    component: Any
+    default: Any
+    choices: Mapping[str, Any] | None = None
+    is_whole: bool = False
+
+    def read(self, value: Any) -> Any:
+        """The value of the setting for a value of the component, which the method checks."""
+        if self.choices is not None:
+            return self.choices.get(value, value) if isinstance(value, str) else value
+        return int(value) if self.is_whole and isinstance(value, float) and value.is_integer() else value
+
+    def write(self, value: Any) -> Any:
+        """The component's value or update for a value of the setting."""
+        if self.choices is not None:
+            return next((label for label, known in self.choices.items() if known == value), self.default)
+        if not isinstance(self.component, gr.Slider) or not isinstance(value, int | float):
+            return value
+        low, high = min(self.component.minimum, value), max(self.component.maximum, value)
+        return gr.update(value=value, minimum=low, maximum=high)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The controls of all methods, each method's in a column of its own."""
+
+    columns: Mapping[str, gr.Column]
+    controls: Mapping[str, Sequence[Control]]
+
+    def settings(self, method: str, data: Mapping[Any, Any]) -> dict[str, Any]:
+        """What the controls of a method say beyond their defaults, of the values by component."""
+        said = {}
+        for control in self.controls.get(method, ()):
+            value = data[control.component]
+            if value is not None and value != control.default:
+                said[control.setting] = control.read(value)
+        return said
+
+    def kept(self, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a request's settings that have no control."""
+        names = {control.setting for control in self.controls.get(method, ())}
+        return {name: value for name, value in settings.items() if name not in names}
+
+    def updates(self, method: str, settings: Mapping[str, Any]) -> dict[Any, Any]:
+        """A value for every control: that of `settings` for the method's own, else the default."""
+        return {
+            control.component: control.write(settings[control.setting])
+            if owner == method and control.setting in settings
+            else control.default
+            for owner, controls in self.controls.items()
+            for control in controls
+        }
 
 
 @dataclass(frozen=True)
 class Ask:
-    """The components of the column; `chips` are (example prompt, its button).
-
-    `asked` holds prompt, method, seed and the values of the panel, as the browser hands them on when Run is pressed.
-    """
+    """The components of the column; `chips` are (example prompt, its button)."""
 
     prompt: gr.Textbox
     chips: tuple[tuple[str, gr.Button], ...]
     method: gr.Radio
+    library: gr.Dropdown
     seed: gr.Number
-    panel: ControlPanel
-    asked: gr.JSON
+    panel: Panel
+    actions: gr.HTML
     own: gr.File
+    own_list: gr.HTML
     saved: gr.File
-    run: gr.Button
-    stop: gr.Button
-    announcement: gr.HTML
 
-    def request(self, asked: Any, own: Sequence[str]) -> Request:
-        """What `asked` says, with the paths of one's own pictures; what no browser sends is a `UserError`."""
-        if not isinstance(asked, dict) or set(asked) != {"prompt", "method", "seed", "settings"}:
-            raise UserError("What you asked for did not arrive whole; reload the page and run again.")
-        method = str(asked["method"])
-        settings = self.panel.settings(method, asked["settings"])
-        return Request(asked["prompt"], method, asked["seed"], settings=settings, own_images=tuple(own))
+    @property
+    def inputs(self) -> set[Any]:
+        """What a request is made of."""
+        controls = (control for controls in self.panel.controls.values() for control in controls)
+        return {self.prompt, self.method, self.library, self.seed, *(one.component for one in controls)}
 
 
-def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict[str, Any]) -> Ask:
-    """The column inside the current Blocks context, wired as far as it needs no backend."""
+def build_ask(
+    methods: Sequence[Method],
+    profile: Profile,
+    libraries: Sequence[str],
+    vocabulary: Vocabulary,
+    quiet: dict[str, Any],
+) -> Ask:
+    """The column inside the current Blocks context, wired as far as it needs no models."""
+    prompt, chips = _build_prompt(vocabulary, quiet)
+    method = gr.Radio(
+        [(row.title, row.name) for row in methods], value=methods[0].name, label="Method", elem_id="method"
+    )
+    sentence = html(render("sentence.html", text=methods[0].sentence), elem_id="method-sentence")
+    actions = html(
+        {"phase": "idle", "text": "", "link": "", "busy": False},
+        html_template=_ACTIONS,
+        js_on_load=_SCRIPT,
+        elem_id="actions",
+    )
+    with gr.Row(elem_id="seed-row"):
+        seed = gr.Number(FIRST_SEED, label="Seed", precision=0, elem_id="seed", min_width=100)
+        dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
+    library = gr.Dropdown(
+        list(libraries), value=libraries[0], label="Library", visible=len(libraries) > 1, elem_id="library"
+    )
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        panel = _build_panel(methods, profile)
+    own, own_list, saved = _build_files()
+    html(render("world.html", vocabulary=vocabulary), elem_id="world-note")
+    sentences = {row.name: render("sentence.html", text=row.sentence) for row in methods}
+    method.change(
+        lambda name: [sentences[name], *(gr.Column(visible=owner == name) for owner in panel.columns)],
+        method,
+        [sentence, *panel.columns.values()],
+        **quiet,
+    )
+    dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
+    return Ask(prompt, chips, method, library, seed, panel, actions, own, own_list, saved)
+
+
+def unknown_words(vocabulary: Vocabulary, text: str) -> str:
+    """The words of a prompt outside the vocabulary, as one line; empty if all are known."""
+    return render("hint.html", words=vocabulary.unknown_words(text[:MAX_PROMPT_CHARACTERS])[:8])
+
+
+def _build_prompt(
+    vocabulary: Vocabulary, quiet: dict[str, Any]
+) -> tuple[gr.Textbox, tuple[tuple[str, gr.Button], ...]]:
     examples = vocabulary.examples(EXAMPLES)
     prompt = gr.Textbox(
         value=examples[0] if examples else "",
@@ -61,60 +171,87 @@ def build_ask(methods: Sequence[MethodSpec], vocabulary: Vocabulary, quiet: dict
         elem_id="prompt",
         placeholder="What should the picture show?",
     )
-    hint = html(prompt_help.unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
+    hint = html(unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
     with gr.Row(elem_id="chips"):
-        chips = _build_chips(prompt, examples, vocabulary, quiet)
-    method = gr.Radio(
-        [(f"{row.title}\n{row.description}", row.name) for row in methods],
-        value=methods[0].name,
-        label="Method",
-        elem_id="method",
+        chips = [(text, gr.Button(text, size="sm", min_width=0, scale=0)) for text in examples]
+        if vocabulary.surprise(random.Random(0)):
+            surprise = gr.Button("surprise me", size="sm", min_width=0, scale=0)
+            surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet)
+    prompt.change(
+        lambda text: unknown_words(vocabulary, text), prompt, hint, trigger_mode="always_last", **quiet
     )
-    with gr.Row(elem_id="actions"):
-        run = gr.Button("Run", variant="primary", elem_id="run", min_width=120, scale=3)
-        stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1)
-    announcement = html(chapters.announcement(Story()), elem_id="announcement")
-    with gr.Row(elem_id="seed-row"):
-        seed = gr.Number(7, label="Seed", precision=0, elem_id="seed", min_width=100)
-        dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
-        panel = ControlPanel([row.name for row in methods])
-    asked = gr.JSON(visible=False)
+    return prompt, tuple(chips)
+
+
+def _build_files() -> tuple[gr.File, gr.HTML, gr.File]:
     with gr.Accordion("Your own pictures", open=False, elem_id="own-pictures"):
         own = gr.File(
             file_count="multiple",
             file_types=["image"],
             show_label=False,
             label="Pictures of the missing thing",
-            height=140,
+            height=120,
             elem_id="own",
         )
+        own_list = html("", js_on_load=SCRIPT, elem_id="own-list")
     with gr.Accordion("Open a saved picture", open=False, elem_id="saved-picture"):
         saved = gr.File(
-            file_types=[".png"], show_label=False, label="A PNG with its recipe", height=140, elem_id="saved"
+            file_types=[".png"], show_label=False, label="A PNG with its recipe", height=120, elem_id="saved"
         )
-    html(prompt_help.world_note(vocabulary), elem_id="world-note")
-    if panel.components:
-        method.change(panel.show, method, panel.components, **quiet)
-    dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
-    prompt.change(
-        lambda text: prompt_help.unknown_words(vocabulary, text),
-        prompt,
-        hint,
-        trigger_mode="always_last",
-        **quiet,
+    return own, own_list, saved
+
+
+def _build_panel(methods: Sequence[Method], profile: Profile) -> Panel:
+    columns, controls = {}, {}
+    for method in methods:
+        properties = method.Settings.model_json_schema()["properties"]
+        with gr.Column(visible=method is methods[0], elem_classes="panel") as columns[method.name]:
+            roles = [role.name for role in method.needs]
+            order = sorted(properties, key=lambda name: name not in method.Settings.__annotations__)
+            built = [_build_control(name, properties[name], profile.default(name, roles)) for name in order]
+        controls[method.name] = [control for control in built if control is not None]
+    return Panel(columns, controls)
+
+
+def _build_control(name: str, schema: Mapping[str, Any], default_of_profile: Any) -> Control | None:
+    """The control of a setting, or None if there is none for its type, such as a list.
+
+    It stands at the value that will be used. A number that has no default at all stands at its low end.
+    """
+    options = schema.get("anyOf", [schema])
+    kinds = [option for option in options if option.get("type") != "null"]
+    kind, is_nullable = kinds[0], len(kinds) < len(options)
+    default = schema.get("default")
+    default = default_of_profile if default is None else default
+    label = schema.get("title", name)
+    if "enum" in kind or (kind.get("type") == "boolean" and is_nullable):
+        return _dropdown(name, label, schema, kind, is_nullable, default)
+    if kind.get("type") == "boolean":
+        return Control(name, gr.Checkbox(default, label=label), default)
+    if kind.get("type") == "string":
+        return Control(name, gr.Textbox(default, label=label), default)
+    if kind.get("type") not in ("integer", "number"):
+        return None
+    low, high, step = schema.get("slider") or _range(kind)
+    default = low if default is None else default
+    component = gr.Slider(low, high, default, step=step, label=label)
+    return Control(name, component, default, is_whole=kind["type"] == "integer")
+
+
+def _dropdown(
+    name: str, label: str, schema: Mapping[str, Any], kind: Mapping[str, Any], is_nullable: bool, default: Any
+) -> Control:
+    values = [None] if is_nullable else []
+    values += kind.get("enum", [True, False])
+    labels = schema.get("labels") or [json.dumps(value).strip('"') for value in values]
+    choices = dict(zip(labels, values, strict=True))
+    chosen = next(
+        label for label, value in choices.items() if value == default and type(value) is type(default)
     )
-    return Ask(prompt, chips, method, seed, panel, asked, own, saved, run, stop_button, announcement)
+    component = gr.Dropdown(labels, value=chosen, label=label, filterable=False)
+    return Control(name, component, chosen, choices)
 
 
-def _build_chips(
-    prompt: gr.Textbox, examples: Sequence[str], vocabulary: Vocabulary, quiet: dict[str, Any]
-) -> tuple[tuple[str, gr.Button], ...]:
-    chips = [
-        (example, gr.Button(example, size="sm", min_width=0, scale=0, elem_classes="chip"))
-        for example in examples
-    ]
-    if vocabulary.surprise(random.Random(0)):
-        surprise = gr.Button("surprise me", size="sm", min_width=0, scale=0, elem_classes="chip")
-        surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet)
-    return tuple(chips)
+def _range(kind: Mapping[str, Any]) -> tuple[float, float, float]:
+    low, high = kind.get("minimum", 0), kind.get("maximum", 100)
+    return low, high, 1 if kind["type"] == "integer" else (high - low) / 100

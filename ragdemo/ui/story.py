@@ -1,43 +1,27 @@
-"""One run as the page tells it: a value that grows by one event at a time."""
+"""One run as the page shows it: a value that grows by one event at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlencode
 
 from PIL import Image
 
-from ragdemo.events import (
-    Draft,
-    Event,
-    MissingConcepts,
-    Progress,
-    Rankings,
-    References,
-    ReflectiveNegative,
-    Rephrased,
-    Result,
-    RetrievalCaptions,
-    Verdict,
-)
-from ragdemo.types import Check, Request
+from ragdemo.codec import decode_event, encode_event
+from ragdemo.events import Check, Event, Progress, Reference, References, Result, Verdict
+from ragdemo.images import encode_png, image_sha256
+from ragdemo.recipe import Recipe
+from ragdemo.request import Choices, Request
 
-Chapter = Literal["draft", "missing", "evidence", "after"]
-ChapterState = Literal["waiting", "active", "done", "skipped", "halted"]
-CHAPTERS: tuple[Chapter, ...] = ("draft", "missing", "evidence", "after")
+if TYPE_CHECKING:
+    from ragdemo.methods.chapters import Chapter
 
-
-_FIELDS: dict[type[Event], str] = {
-    Draft: "draft",
-    MissingConcepts: "missing",
-    ReflectiveNegative: "negative",
-    Rankings: "rankings",
-    RetrievalCaptions: "captions",
-    Rephrased: "rephrased",
-    References: "references",
-    Result: "result",
-}
+State = Literal["waiting", "active", "done", "skipped", "halted"]
+E = TypeVar("E", bound=Event)
 
 
 class Phase(Enum):
@@ -51,137 +35,242 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Control:
-    """A picture that answers "is it the retrieval?": what was changed, in words, and what the picture shows."""
-
-    title: str
-    text: str
-    image: Image.Image
-    checks: tuple[Check, ...] = ()
-
-
-@dataclass(frozen=True)
 class Story:
-    """What has been told so far; `message` is the sentence of a failed run, or why a run has to wait.
+    """A run so far.
 
-    Where a method goes round more than once, the latest event of each class counts; `verdict` is on the draft,
-    `result_verdict` on a picture made with references. `events` are what a change of references starts from again.
-    `recorded` tells that no model was asked.
+    `message` is the sentence of a failed run, or what a running one is waiting for; `progress` is the newest event if
+    it is one of progress. `found` are the oracle's checks of a picture by the place of its event. `recorded` says that
+    no model was asked; `opened` is the recipe of the saved picture that the run makes again, `note` how it differs.
+    `is_settled` says that the oracle has looked and nothing more will come by itself.
     """
 
     phase: Phase = Phase.IDLE
     request: Request | None = None
-    progress: Progress | None = None
-    draft: Draft | None = None
-    verdict: Verdict | None = None
-    missing: MissingConcepts | None = None
-    captions: RetrievalCaptions | None = None
-    rephrased: Rephrased | None = None
-    negative: ReflectiveNegative | None = None
-    rankings: Rankings | None = None
-    references: References | None = None
-    result: Result | None = None
-    result_verdict: Verdict | None = None
-    draft_checks: tuple[Check, ...] = ()
-    result_checks: tuple[Check, ...] = ()
-    controls: tuple[Control, ...] = ()
     events: tuple[Event, ...] = ()
-    recorded: bool = False
+    progress: Progress | None = None
+    found: Mapping[int, tuple[Check, ...]] = field(default_factory=dict)
     message: str = ""
+    recorded: bool = False
+    opened: Recipe | None = None
+    note: str = ""
+    is_settled: bool = False
+
+    # What templates ask
+
+    def all(self, kind: type[E] | str) -> list[E]:
+        """The events of a class, given as such or by its name, in their order."""
+        name = kind if isinstance(kind, str) else kind.__name__
+        return [event for event in self.events if type(event).__name__ == name]  # type: ignore[misc]
+
+    def last(self, kind: type[E] | str) -> E | None:
+        """The newest event of a class; None if there is none."""
+        return next(iter(reversed(self.all(kind))), None)
+
+    def verdict(self, of: str) -> Verdict | None:
+        """The newest verdict on the "draft" or the "result"."""
+        return next((event for event in reversed(self.all(Verdict)) if event.of == of), None)
+
+    def checks(self, event: Event) -> tuple[Check, ...]:
+        """What the oracle finds in the picture of an event; nothing if it has not looked."""
+        place = next((place for place, one in enumerate(self.events) if one is event), -1)
+        return self.found.get(place, ())
 
     @property
     def prompt(self) -> str:
-        """What was asked for; empty where nothing was."""
-        return self.request.prompt if self.request is not None else ""
-
-    @property
-    def mode(self) -> str:
-        """ImageRAG's mode; "draft" where the request says nothing."""
-        return str(self.request.settings.get("mode", "draft")) if self.request is not None else "draft"
-
-    @property
-    def reflects(self) -> bool:
-        """Whether its method looks at what the generator draws anyway instead of asking a critic."""
-        return self.request is not None and self.request.method == "realrag"
-
-    @property
-    def skipped(self) -> frozenset[Chapter]:
-        """The chapters that this run has no use for."""
-        names: set[Chapter] = {"draft"} if self.mode == "generation" else set()
-        if self.approved or self.mode == "rephrase":
-            names.add("evidence")
-        return frozenset(names)
-
-    @property
-    def can_change_references(self) -> bool:
-        """Whether a run has ended that could be told again with other references."""
-        return self.phase in (Phase.DONE, Phase.STOPPED) and self.references is not None
+        """What was asked for; empty if nothing was."""
+        return self.request.prompt if self.request else ""
 
     @property
     def approved(self) -> bool:
         """Whether the critic found nothing missing in the draft."""
-        return self.verdict is not None and self.verdict.matches
+        verdict = self.verdict("draft")
+        return verdict is not None and verdict.matches
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run was done or stopped."""
+        return self.phase in (Phase.DONE, Phase.STOPPED)
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether other references can be chosen."""
+        return self.has_ended and self.is_settled and self.last(References) is not None
+
+    @property
+    def link(self) -> str:
+        """The end of an address that asks the same."""
+        if self.request is None:
+            return ""
+        asked = {name: getattr(self.request, name) for name in ("prompt", "method", "seed")}
+        return f"?{urlencode(asked)}"
+
+    # How it grows
+
+    def after(self, events: Iterable[Event]) -> Story:
+        """The run after more events."""
+        kept, progress = list(self.events), self.progress
+        for event in events:
+            progress = event if isinstance(event, Progress) else None
+            if progress is None:
+                kept.append(event)
+        return replace(self, events=tuple(kept), progress=progress, message="")
+
+    def finished(self) -> Story:
+        """The run once its events have ended; it says how the result differs from the picture that was opened."""
+        return replace(self, phase=Phase.DONE, progress=None, message="", note=self._difference())
+
+    def stopped(self) -> Story:
+        """The run after the person stopped it."""
+        return replace(self, phase=Phase.STOPPED, progress=None, message="")
+
+    def failed(self, sentence: str) -> Story:
+        """The run after an error; a result that it has already is kept."""
+        phase = Phase.FAILED if self.last(Result) is None else Phase.DONE
+        return replace(self, phase=phase, progress=None, message=sentence)
+
+    def _difference(self) -> str:
+        result = self.last(Result)
+        if self.opened is None or result is None:
+            return ""
+        then, now = self.opened, result.recipe
+        changed = ["the library"] if then.library_fingerprint != now.library_fingerprint else []
+        if then.weights and then.weights != now.weights:
+            changed.append("the models")
+        if not changed:
+            return ""
+        verb = "has" if changed == ["the library"] else "have"
+        names = " and ".join(changed)
+        return f"{names.capitalize()} {verb} changed since the picture was saved; this one may differ."
 
 
-def begin(request: Request, message: str = "") -> Story:
-    """A run that has just been asked for; `message` says what it waits for."""
-    return Story(phase=Phase.RUNNING, request=request, message=message)
+_KEPT_SIDE = 512  # pixels of a reference that nobody draws with any more
 
 
-def reduce(story: Story, event: Event) -> Story:
-    """The story after one more event; events it does not know leave it as it is."""
-    if isinstance(event, Progress):
-        return replace(story, message="", progress=event)
-    story = replace(story, message="", progress=None, events=(*story.events, event))
-    if isinstance(event, Verdict):
-        return replace(story, **{"verdict" if event.of == "draft" else "result_verdict": event})
-    field = _FIELDS.get(type(event))
-    return story if field is None else replace(story, **{field: event})
+@dataclass(frozen=True)
+class Kept:
+    """A run that waits for the visitor's next press, in a small part of its memory.
+
+    `events` are as the codec writes them, `pictures` are PNG files by the sha256 of their pixels.
+    """
+
+    story: Story
+    events: tuple[Mapping[str, Any], ...]
+    pictures: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, story: Story) -> Kept:
+        """The run without its decoded pictures; `opened` is the inverse."""
+        pictures: dict[str, bytes] = {}
+
+        def keep(image: Image.Image) -> dict[str, Any]:
+            sha256 = image_sha256(image)
+            if sha256 not in pictures:
+                pictures[sha256] = encode_png(image)
+            return {"sha256": sha256}
+
+        events = tuple(encode_event(_lighter(event), keep) for event in story.events)
+        return cls(replace(story, events=()), events, pictures)
+
+    def opened(self) -> Story:
+        """The run as it was; one picture is decoded once."""
+        images = {sha256: _decoded(png) for sha256, png in self.pictures.items()}
+        events = (decode_event(data, lambda kept: images[kept["sha256"]]) for data in self.events)
+        return replace(self.story, events=tuple(events))
 
 
-def finish(story: Story) -> Story:
-    """The story once its events have ended."""
-    return replace(story, phase=Phase.DONE, progress=None)
+def _lighter(event: Event) -> Event:
+    """References only to look at: what is drawn with them anew is read from where they came from."""
+    if not isinstance(event, References):
+        return event
+    used, others = (tuple(map(_thumbnail, row)) for row in (event.used, event.others))
+    return replace(event, used=used, others=others)
 
 
-def stop(story: Story) -> Story:
-    """The story after the person stopped it; one that had ended stays as it is."""
-    return replace(story, phase=Phase.STOPPED, progress=None) if story.phase is Phase.RUNNING else story
+def _thumbnail(reference: Reference) -> Reference:
+    if max(reference.image.size) <= _KEPT_SIDE:
+        return reference
+    image = reference.image.copy()
+    image.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
+    return replace(reference, image=image)
 
 
-def fail(story: Story, message: str) -> Story:
-    """The story after an error, told by one sentence."""
-    return replace(story, phase=Phase.FAILED, progress=None, message=message)
+def _decoded(png: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(png)) as image:
+        image.load()
+        return image
 
 
-def chapter_state(story: Story, chapter: Chapter) -> ChapterState:
-    """How a chapter stands: the first open one of a running story is the active one."""
-    if _is_told(story, chapter):
-        return "done"
-    if chapter in story.skipped:
-        return "skipped"
-    open_chapters = [name for name in CHAPTERS if not _is_told(story, name) and name not in story.skipped]
-    if chapter != open_chapters[0]:
+def begin(request: Request, known: Iterable[Event] = (), opened: Recipe | None = None) -> Story:
+    """A run that has just been asked for; it holds the `known` events already."""
+    return Story(Phase.RUNNING, request, tuple(known), opened=opened)
+
+
+def recorded(events: Sequence[Event]) -> Story:
+    """A run that was recorded; its last event is the `Result`."""
+    result = events[-1]
+    assert isinstance(result, Result)
+    return replace(begin(result.recipe.request).after(events).finished(), recorded=True, is_settled=True)
+
+
+def chapter_states(story: Story, chapters: Sequence[Chapter]) -> dict[str, State]:
+    """How each chapter stands, by its name."""
+    done = {chapter.name for chapter in chapters if any(isinstance(e, chapter.ends) for e in story.events)}
+    passed = {chapter.name for chapter in chapters if _is_passed(chapter, chapters, done)}
+    now = _current(story, chapters, done | passed)
+    order = [chapter.name for chapter in chapters]
+
+    def state(name: str) -> State:
+        if name == now:
+            return "active" if story.phase is Phase.RUNNING else "halted"
+        if name in done:
+            return "done"
+        if story.phase is Phase.DONE or name in passed or (now and order.index(name) < order.index(now)):
+            return "skipped"
         return "waiting"
-    return {Phase.IDLE: "waiting", Phase.RUNNING: "active", Phase.DONE: "skipped"}.get(story.phase, "halted")
+
+    return {name: state(name) for name in order}
 
 
-def _is_told(story: Story, chapter: Chapter) -> bool:
-    if chapter == "draft":
-        return story.draft is not None
-    if chapter == "missing":
-        answers = (story.captions, story.references, story.rephrased, story.rankings)
-        return story.approved or any(answer is not None for answer in answers)
-    if chapter == "evidence":
-        return story.references is not None
-    return story.result is not None
+def _is_passed(chapter: Chapter, chapters: Sequence[Chapter], done: set[str]) -> bool:
+    """Whether a later chapter of the same place is done already."""
+    later = chapters[chapters.index(chapter) + 1 :]
+    return chapter.name not in done and any(c.name in done and c.place == chapter.place for c in later)
 
 
-def regenerate(story: Story, request: Request) -> Story:
-    """A story that begins again at its references: what came before is told already."""
-    before = begin(request)
-    for event in story.events:
-        if isinstance(event, References):
-            break
-        before = reduce(before, event)
-    return replace(before, draft_checks=story.draft_checks)
+def _current(story: Story, chapters: Sequence[Chapter], closed: set[str]) -> str | None:
+    """The chapter that the run is at, or was at when it was broken off."""
+    if story.phase in (Phase.IDLE, Phase.DONE):
+        return None
+    if story.progress is not None:
+        for chapter in chapters:
+            if story.progress.stage in chapter.stages:
+                return chapter.name
+    return next((chapter.name for chapter in chapters if chapter.name not in closed), None)
+
+
+def with_choice(story: Story, act: str, image_id: str) -> Request | None:
+    """The request after a click on a card; None if the click fits no card of the run.
+
+    "use" pins an image in the place of what answered its concept; "reject" turns it down; "pin" and "unpin" say whether
+    it stays if others change; "restore" takes every refusal back.
+    """
+    request, found = story.request, story.last(References)
+    if request is None or found is None or not story.can_choose:
+        return None
+    chosen = request.choices
+    if act == "restore":
+        return request.changed(choices=chosen.changed(rejected=()))
+    concepts = {reference.id: reference.concept for reference in (*found.used, *found.others)}
+    if image_id not in concepts:
+        return None
+    return request.changed(choices=_chosen(chosen, act, image_id, concepts))
+
+
+def _chosen(chosen: Choices, act: str, image_id: str, concepts: Mapping[str, str]) -> Choices:
+    others = tuple(pinned for pinned in chosen.pinned if pinned != image_id)
+    if act == "reject":
+        return chosen.changed(rejected=(*chosen.rejected, image_id), pinned=others)
+    if act == "use":
+        elsewhere = tuple(i for i in others if concepts.get(i) != concepts[image_id])
+        return chosen.changed(pinned=(*elsewhere, image_id))
+    return chosen.changed(pinned=(*others, image_id) if act == "pin" else others)

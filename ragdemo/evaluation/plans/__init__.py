@@ -1,11 +1,11 @@
-"""What is measured of each method: the groups of cases, and the rows that their records become."""
+"""What is measured of each method: groups of cases, and the rows that summarise their records."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
 
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
 
 PLANS = ("imagerag", "realrag")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ragdemo.evaluation.judging import METRICS, is_right
 from ragdemo.evaluation.measures import Measures
-from ragdemo.evaluation.plans.making import Groups, Record, Records, case_of, difference, part, row
+from ragdemo.evaluation.plans.rows import Groups, Record, Records, case_of, difference, part, row
 from ragdemo.evaluation.prompts import cases, first_seeds, two_thing_cases
 
 LIMIT, SEEDS, FEW_SEEDS = 60, 5, 4
@@ -16,7 +16,7 @@ CRITIC = ("critic says yes",)
 
 
 def groups(measures: Measures, limit: int, seeds: int) -> Groups:
-    """Cases and how each is measured, by group; all seeds where a part of the records makes a row of its own."""
+    """Cases and how each is measured, by group; all seeds if a part of the records becomes a row of its own."""
     few = min(seeds, FEW_SEEDS)
     common, rare = cases("common", limit, seeds), cases("rare", limit, seeds)
     few_rare = first_seeds(rare, few)
@@ -68,7 +68,7 @@ def _retrieval(records: Records) -> dict[str, Any]:
 
 
 def _copying(name: str, found: Sequence[Record]) -> list[dict[str, Any]]:
-    """How near the drawing is to its reference, an unrelated true picture beside it, and the difference."""
+    """How near the drawing is to its reference, how near an unrelated true picture is, and the difference."""
     copied = [record["copying"] for record in found]
     drawn = [{**case_of(r), **c["drawn"]} for r, c in zip(found, copied, strict=True)]
     unrelated = [{**case_of(r), **c["unrelated"]} for r, c in zip(found, copied, strict=True)]

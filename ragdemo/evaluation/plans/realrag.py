@@ -10,9 +10,9 @@ import numpy as np
 from ragdemo.evaluation.distances import distance, distance_difference, frechet, kernel
 from ragdemo.evaluation.judging import METRICS
 from ragdemo.evaluation.measures import Measures
-from ragdemo.evaluation.plans.making import Groups, Record, Records, difference, part, row
+from ragdemo.evaluation.plans.rows import Groups, Record, Records, difference, part, row
 from ragdemo.evaluation.prompts import cases, first_seeds, one_each
-from ragdemo.pocket.kinds import KINDS, NOVEL_KINDS
+from ragdemo.world.kinds import KINDS, NOVEL_KINDS
 
 LIMIT, SEEDS = 60, 17
 ENOUGH = 1000
@@ -48,37 +48,39 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
 
 def rows(records: Records) -> list[dict[str, Any]]:
     """Every row: `name`, `n`, and per metric mean, low and high."""
-    made = []
+    found_rows = []
     for tier in ("rare", "common"):
-        made.append(row(f"no reference, {tier}", records[f"none, {tier}"]))
-        made += [row(f"{name}, {tier}", records[f"{name}, {tier}"], FOUND) for name in RETRIEVERS]
+        found_rows.append(row(f"no reference, {tier}", records[f"none, {tier}"]))
+        found_rows += [row(f"{name}, {tier}", records[f"{name}, {tier}"], FOUND) for name in RETRIEVERS]
         for after, before in (("real", "zero"), ("real", "normal"), ("normal", "zero")):
             found, compared = records[f"{after}, {tier}"], records[f"{before}, {tier}"]
-            made.append(difference(f"{after} − {before}, {tier}, paired", found, compared, FOUND))
-        made.append(
+            found_rows.append(difference(f"{after} − {before}, {tier}, paired", found, compared, FOUND))
+        found_rows.append(
             difference(
                 f"real − no reference, {tier}, paired", records[f"real, {tier}"], records[f"none, {tier}"]
             )
         )
-    made.append(row("another species of the kind, rare", records["another, rare"]))
-    made.append(row("perfect reference, rare", records["perfect, rare"]))
-    made.append(row("imagerag on real, rare", part(records["imagerag on real, rare"], "result")))
-    made += _class_prompts(records)
+    found_rows.append(row("another species of the kind, rare", records["another, rare"]))
+    found_rows.append(row("perfect reference, rare", records["perfect, rare"]))
+    found_rows.append(row("imagerag on real, rare", part(records["imagerag on real, rare"], "result")))
+    found_rows += _class_prompts(records)
     if len(records["truth, rare"]) >= ENOUGH:
-        made += [_distances(name, records) for name in ("none", *RETRIEVERS)]
-        made += [_nearer("real", other, records) for other in ("none", "zero", "normal")]
-    return [*made, *_kinds(records)]
+        found_rows += [_distances(name, records) for name in ("none", *RETRIEVERS)]
+        found_rows += [_nearer("real", other, records) for other in ("none", "zero", "normal")]
+    return [*found_rows, *_kinds(records)]
 
 
 def _class_prompts(records: Records) -> list[dict[str, Any]]:
     """Recall@1 for "a photo of a [class]", the paper's query."""
-    made = []
+    found_rows = []
     for tier in ("common", "rare", "novel"):
         found = {name: records[f"found by {name}, {tier}"] for name in RETRIEVERS}
-        made += [row(f"{name}, class prompt, {tier}", found[name], ("recall@1",)) for name in RETRIEVERS]
+        found_rows += [
+            row(f"{name}, class prompt, {tier}", found[name], ("recall@1",)) for name in RETRIEVERS
+        ]
         title = f"real − zero, class prompt, {tier}, paired"
-        made.append(difference(title, found["real"], found["zero"], ("recall@1",)))
-    return made
+        found_rows.append(difference(title, found["real"], found["zero"], ("recall@1",)))
+    return found_rows
 
 
 def _distances(name: str, records: Records) -> dict[str, Any]:

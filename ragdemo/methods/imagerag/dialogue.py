@@ -69,7 +69,7 @@ def parse_captions(reply: str, count: int) -> tuple[str, ...]:
 
 
 def _clean_lines(reply: str) -> list[str]:
-    """The lines that hold words; raises `UnparseableReply` where there is none or one is far too long."""
+    """The lines that hold words; raises `UnparseableReply` if there is none or one is far too long."""
     lines = [_clean(line) for line in _answered(reply).splitlines()]
     lines = [line for line in lines if any(character.isalnum() for character in line)]
     if not lines:

@@ -15,9 +15,8 @@ The modes leave steps out: "generation" has no 1 and 2, "rephrase" replaces 3 to
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 from PIL import Image
 
@@ -26,43 +25,19 @@ from ragdemo.events import (
     Event,
     MissingConcepts,
     Progress,
+    Reference,
     References,
     Result,
     RetrievalCaptions,
     Verdict,
 )
-from ragdemo.methods.base import Toolbox
-from ragdemo.methods.evidence import OWN_PREFIX, Evidence, check_own_images
+from ragdemo.methods.base import Tools
+from ragdemo.methods.evidence import OWN_PREFIX, Evidence, prompt_beside_references
 from ragdemo.methods.imagerag.interview import Interviewer
 from ragdemo.methods.imagerag.settings import Settings
-from ragdemo.methods.running import Replay, told_drawing
-from ragdemo.models.interfaces import Drawing
-from ragdemo.recipe import Recipe
-from ragdemo.types import Reference, Request, UserError
-
-_REPLAYED = (Draft, Verdict, MissingConcepts, RetrievalCaptions)
-
-
-class ImageRAG:
-    """The method, built once from its toolbox; each `run` is independent of the others."""
-
-    def __init__(self, toolbox: Toolbox) -> None:
-        self._toolbox = toolbox
-
-    @staticmethod
-    def check(request: Request) -> None:
-        """Raise `UserError` where settings are wrong or one of the person's images cannot be read."""
-        settings = Settings.parse(request.settings)
-        check_own_images(request.own_images)
-        if settings.mode == "personalization" and not request.own_images:
-            raise UserError(
-                "The personalization mode needs an image of yours; add one or choose another mode."
-            )
-
-    def run(self, request: Request, replay: Sequence[Event] = ()) -> Iterator[Event]:
-        """See `Method.run`."""
-        self.check(request)
-        yield from _Run(self._toolbox, request, replay).events()
+from ragdemo.methods.running import Known, draw
+from ragdemo.models.base import CRITIC, GENERATOR, Drawing, ImageReferences, NoReference, Sampling
+from ragdemo.request import Request
 
 
 @dataclass(frozen=True)
@@ -73,21 +48,20 @@ class _Candidate:
     references: tuple[Reference, ...]
 
 
-class _Run:
+class Run:
     """One run; its methods are generators that yield events and return what they found."""
 
-    def __init__(self, toolbox: Toolbox, request: Request, replay: Sequence[Event]) -> None:
+    def __init__(self, request: Request, settings: Settings, tools: Tools, known: Sequence[Event]) -> None:
         self._start = time.perf_counter()
-        self._toolbox = toolbox
+        self._tools = tools
         self._request = request
-        self._settings = Settings.parse(request.settings)
-        self._replay = Replay(_before_references(replay))
-        self._interviewer = Interviewer(toolbox.critic, request.seed, self._settings.max_concepts)
-        self._searcher = toolbox.retriever(self._settings.retriever)
+        self._settings = settings
+        self._known = Known(known)
+        self._interviewer = Interviewer(tools.models.get(CRITIC), request.seed, settings.max_concepts)
+        self._searcher = tools.retriever(settings.retriever)
         self._evidence = Evidence(
+            tools,
             self._searcher,
-            toolbox.library,
-            toolbox.split,
             request,
             self._settings.references_per_concept,
             self._settings.similarity_threshold,
@@ -96,16 +70,11 @@ class _Run:
         self._tried: set[str] = set()
         self._captions: dict[str, str] = {}
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """The run of the mode that the settings name."""
         modes = {"generation": self._generation, "rephrase": self._rephrase}
         best = yield from modes.get(self._settings.mode, self._correction)()
-        recipe = Recipe(
-            self._request,
-            _ids(best.references),
-            self._searcher.fingerprint,
-            self._toolbox.versions,
-        )
+        recipe = self._tools.recipe(self._request, best.references, self._searcher)
         yield Result(best.image, recipe, time.perf_counter() - self._start)
 
     # The modes
@@ -137,20 +106,20 @@ class _Run:
     # The steps
 
     def _draft(self, references: tuple[Reference, ...]) -> Generator[Event, None, _Candidate]:
-        draft = self._replay.next(Draft)
+        draft = self._known.take(Draft)
         if draft is None:
             start = time.perf_counter()
             image = yield from self._draw("draft", self._request.prompt, references)
             draft = Draft(image, time.perf_counter() - start)
-        yield draft
+            yield draft
         return _Candidate(draft.image, references)
 
     def _approves(self, candidate: _Candidate, of: str) -> Generator[Event, None, bool]:
-        verdict = self._replay.next(Verdict)
+        verdict = self._known.take(Verdict)
         if verdict is None:
             yield Progress("critic", 0, 1)
             verdict = self._interviewer.verdict(self._request.prompt, candidate.image, of)
-        yield verdict
+            yield verdict
         return verdict.matches
 
     def _improve(self, candidate: _Candidate, rounds: int) -> Generator[Event, None, _Candidate]:
@@ -173,22 +142,22 @@ class _Run:
         return _best([*judged, (self._weight(missing), candidate)])
 
     def _missing(self, image: Image.Image | None) -> Generator[Event, None, MissingConcepts]:
-        missing = self._replay.next(MissingConcepts)
+        missing = self._known.take(MissingConcepts)
         if missing is None:
             yield Progress("critic", 0, 1)
             missing = self._interviewer.missing(self._request.prompt, image)
-        yield missing
+            yield missing
         return missing
 
     def _round(
         self, before: _Candidate | None, missing: MissingConcepts
     ) -> Generator[Event, None, _Candidate]:
-        """Captions, retrieval and a drawing; `before` itself where no new reference was found."""
-        captions = self._replay.next(RetrievalCaptions)
+        """Captions, retrieval and a drawing; `before` itself if no new reference was found."""
+        captions = self._known.take(RetrievalCaptions)
         if captions is None:
             yield Progress("critic", 0, 1)
             captions = self._interviewer.captions(self._request.prompt, missing)
-        yield captions
+            yield captions
         references = yield from self._references(before, captions)
         if before is not None and _ids(references.used) == _ids(before.references):
             return before
@@ -219,28 +188,21 @@ class _Run:
     def _draw(
         self, stage: str, prompt: str, references: Sequence[Reference]
     ) -> Generator[Event, None, Image.Image]:
-        settings = self._settings
-        drawing = Drawing(
-            prompt,
-            self._request.seed,
-            tuple(reference.image for reference in references),
-            settings.steps,
-            settings.guidance_scale,
-            settings.reference_scale,
-        )
-        return (yield from told_drawing(self._toolbox.generator, drawing, stage))
+        settings, images = self._settings, tuple(reference.image for reference in references)
+        condition = ImageReferences(images, settings.reference_scale) if images else NoReference()
+        sampling = Sampling(settings.steps, settings.guidance_scale)
+        drawing = Drawing(prompt, self._request.seed, sampling, condition)
+        return (yield from draw(self._tools.models.get(GENERATOR), drawing, stage))
 
     def _prompt_for(self, references: Sequence[Reference]) -> str:
         """The prompt in the form that the generator wants beside references."""
         if not references:
             return self._request.prompt
-        captions = dict.fromkeys(self._captions.get(ref.concept, ref.caption) for ref in references)
-        return self._toolbox.profile.reference_prompt.format(
-            prompt=self._request.prompt, captions="; ".join(captions)
-        )
+        captions = [self._captions.get(reference.concept, reference.caption) for reference in references]
+        return prompt_beside_references(self._tools, self._request.prompt, captions)
 
     def _is_chosen(self, reference: Reference) -> bool:
-        return reference.id.startswith(OWN_PREFIX) or reference.id in self._request.pinned
+        return reference.id.startswith(OWN_PREFIX) or reference.id in self._request.choices.pinned
 
     def _weight(self, missing: MissingConcepts) -> int:
         """How much is missing; a critic that cannot say is taken for the worst."""
@@ -255,9 +217,3 @@ def _best(judged: Sequence[tuple[int, _Candidate]]) -> _Candidate:
 
 def _ids(references: Sequence[Reference]) -> tuple[str, ...]:
     return tuple(reference.id for reference in references)
-
-
-def _before_references(events: Sequence[Event]) -> list[Event]:
-    """What of an earlier run can be repeated: the events before its first references."""
-    before = takewhile(lambda event: not isinstance(event, References), events)
-    return [event for event in before if isinstance(event, _REPLAYED)]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ragdemo.events import MissingConcepts, Rephrased, RetrievalCaptions, Verdict
 from ragdemo.methods.imagerag import dialogue
-from ragdemo.models.interfaces import VisionCritic
+from ragdemo.models.base import VisionCritic
 
 TEMPERATURES = (0.0, 0.4, 0.8, 1.0)  # the first try and three retries
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What was understood (`value` is None where nothing was) and the last reply in the critic's words."""
+    """What was understood (`value` is None if nothing was) and the last reply in the critic's words."""
 
     value: T | None
     reply: str
@@ -49,7 +49,7 @@ class Interviewer:
     def missing(self, prompt: str, image: Image.Image | None) -> MissingConcepts:
         """The concepts that the image lacks, or, without an image, that are needed to draw the prompt.
 
-        Where no reply can be read the prompt itself is the one concept.
+        If no reply can be read the prompt itself is the one concept.
         """
         question = dialogue.needed_question(prompt) if image is None else dialogue.missing_question(prompt)
         answer = self._ask(question, image, lambda reply: dialogue.parse_lines(reply, self._max_concepts))
@@ -57,7 +57,7 @@ class Interviewer:
         return MissingConcepts(concepts, answer.reply, answer.seconds, answer.understood, answer.tries)
 
     def captions(self, prompt: str, missing: MissingConcepts) -> RetrievalCaptions:
-        """One query per concept; where a reply cannot be read the prompt itself is the one query."""
+        """One query per concept; if a reply cannot be read, the prompt itself is the one query."""
         if not missing.understood:
             return RetrievalCaptions((prompt,), (prompt,), "", 0.0, understood=False, tries=0)
         concepts = missing.concepts
@@ -71,7 +71,7 @@ class Interviewer:
         return RetrievalCaptions(concepts, answer.value, answer.reply, answer.seconds, True, answer.tries)
 
     def rephrase(self, prompt: str) -> Rephrased:
-        """The prompt without rare words; the prompt as it is where no reply can be read."""
+        """The prompt without rare words; the prompt as it is if no reply can be read."""
         answer = self._ask(dialogue.rephrase_question(prompt), None, _single_line)
         return Rephrased(
             answer.value or prompt, answer.reply, answer.seconds, answer.understood, answer.tries

@@ -1,18 +1,18 @@
-"""The options of ImageRAG, their ranges and their reading from a request."""
+"""The settings of ImageRAG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, Literal
 
-from ragdemo.methods.options import Range, maybe_bool, one_of, read_options
+from pydantic import Field
 
-MODES = ("draft", "generation", "personalization", "rephrase")
+from ragdemo.methods.settings import DrawingSettings, reference_scale_field
+
+Mode = Literal["draft", "generation", "personalization", "rephrase"]
+Retriever = Literal["zero", "real", "normal"]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(DrawingSettings):
     """How ImageRAG runs; `None` leaves a value to the profile or the searcher.
 
     `mode`: "draft" asks about a first drawing; "generation" asks which concepts are needed and draws once;
@@ -22,32 +22,38 @@ class Settings:
     encoder, "normal" and "real" are RealRAG's.
     """
 
-    mode: str = "draft"
-    retriever: str = "zero"
-    max_concepts: int = 3
-    references_per_concept: int = 1
-    similarity_threshold: float | None = None
-    max_rounds: int = 1
-    steps: int | None = None
-    guidance_scale: float | None = None
-    reference_scale: float | None = None
-    hybrid: bool | None = None
+    method: ClassVar[str] = "ImageRAG"
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from a request's mapping; unknown names and values out of range raise `UserError`."""
-        return read_options(cls, "ImageRAG", values, _CHECKS)
-
-
-_CHECKS = {
-    "mode": one_of(*MODES),
-    "retriever": one_of("real", "normal", "zero"),
-    "max_concepts": Range(1, 3),
-    "references_per_concept": Range(1, 4),
-    "similarity_threshold": Range(-1.0, 1.0, optional=True),
-    "max_rounds": Range(1, 5),
-    "steps": Range(1, 200, optional=True),
-    "guidance_scale": Range(0.0, 30.0, optional=True),
-    "reference_scale": Range(0.0, 2.0, optional=True),
-    "hybrid": maybe_bool,
-}
+    mode: Mode = Field(
+        "draft",
+        title="Mode",
+        json_schema_extra={
+            "labels": [
+                "Draft first, then correct it",
+                "References at once, no draft",
+                "Your own pictures in every drawing",
+                "In other words, nothing retrieved",
+            ]
+        },
+    )
+    retriever: Retriever = Field(
+        "zero",
+        title="Retriever",
+        json_schema_extra={"labels": ["Frozen encoder", "RealRAG's, with reflection", "RealRAG's, without"]},
+    )
+    max_concepts: int = Field(3, title="Missing concepts at most", ge=1, le=3)
+    references_per_concept: int = Field(1, title="References for each missing concept", ge=1, le=4)
+    reference_scale: float | None = reference_scale_field()
+    similarity_threshold: float | None = Field(
+        None,
+        title="Least similarity of a reference",
+        ge=-1,
+        le=1,
+        json_schema_extra={"slider": [-1, 1, 0.01]},
+    )
+    max_rounds: int = Field(1, title="Rounds at most", ge=1, le=5)
+    hybrid: bool | None = Field(
+        None,
+        title="Search in captions too",
+        json_schema_extra={"labels": ["if a word is new", "always", "never"]},
+    )

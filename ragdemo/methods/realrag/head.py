@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ragdemo.models.interfaces import JointEncoder
-from ragdemo.types import UserError
+from ragdemo.errors import UserError
+from ragdemo.models.base import ONE_AT_A_TIME, JointEncoder
 
 CONFIG_FILE, WEIGHTS_FILE = "head.json", "head.safetensors"
 HIDDEN = 512
@@ -79,11 +79,12 @@ def save_head(head: ResidualHead, folder: Path, encoder_fingerprint: str) -> Non
 
 
 def load_head(folder: Path, encoder_fingerprint: str) -> ResidualHead:
-    """The head of a folder; raises `UserError` where it is missing, damaged, or trained on another encoder."""
+    """The head of a folder; raises `UserError` if it is missing, damaged, or trained on another encoder."""
     remedy = "train it again with `python -m ragdemo train realrag`"
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        head = ResidualHead(int(config["width"]), int(config["hidden"]))
+        with ONE_AT_A_TIME:
+            head = ResidualHead(int(config["width"]), int(config["hidden"]))
         head.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS_FILE).items()})
         trained_on = str(config["encoder"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ragdemo.errors import UserError
 from ragdemo.library.store import Library
-from ragdemo.models.interfaces import Drawing, ImageGenerator, JointEncoder
-from ragdemo.types import UserError
+from ragdemo.models.base import Drawing, ImageGenerator, JointEncoder
 
 SPECIES_COLUMN = "species"
 BATCH = 8
@@ -42,7 +43,11 @@ def class_prompt(name: str) -> str:
 
 
 def gather(
-    library: Library, split: str, encoder: JointEncoder, vectors: dict[str, np.ndarray], drawn: np.ndarray
+    library: Library,
+    split: str | None,
+    encoder: JointEncoder,
+    vectors: dict[str, np.ndarray],
+    drawn: np.ndarray,
 ) -> TrainingSet:
     """The training set of a library split whose metadata names a `species`; `vectors` are its pictures' by id.
 
@@ -63,8 +68,8 @@ def gather(
     )
 
 
-def class_names(library: Library, split: str) -> tuple[str, ...]:
-    """The classes of a split in the order of their first pictures; raises `UserError` where the metadata has none."""
+def class_names(library: Library, split: str | None) -> tuple[str, ...]:
+    """The classes of a split in the order of their first pictures; raises `UserError` if the metadata has none."""
     names = dict.fromkeys(row.extra.get(SPECIES_COLUMN, "") for row in library.rows_of(split))
     if not names or "" in names:
         raise UserError(
@@ -80,5 +85,7 @@ def draw_classes(
     """Vectors `(≤ 8, D)` of what the generator draws for each class prompt, once each, in order."""
     for start in range(0, len(names), BATCH):
         part = names[start : start + BATCH]
-        drawings = [Drawing(class_prompt(name), seed + start + i) for i, name in enumerate(part)]
-        yield encoder.embed_images(generator.draw_many(drawings))
+        drawings: list[Drawing[Any]] = [
+            Drawing(class_prompt(name), seed + start + i) for i, name in enumerate(part)
+        ]
+        yield encoder.embed_images([drawn.image for drawn in generator.draw_many(drawings)])

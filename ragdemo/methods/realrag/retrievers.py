@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ragdemo.errors import UserError
 from ragdemo.library.index import VectorIndex
 from ragdemo.library.search import Searcher
 from ragdemo.methods.realrag.head import HeadedEncoder, load_head
-from ragdemo.types import UserError
+from ragdemo.profiles import Spec
 
-RETRIEVERS = ("normal", "real")
+VARIANTS = ("normal", "real")
 
 
-def load_retrievers(searcher: Searcher, heads: Path) -> dict[str, Searcher | UserError]:
-    """The searchers of `heads/normal` and `heads/real` by name; one that is not there is left out.
+class Heads:
+    """The trained heads of a folder, `normal` and `real`, as `Retrievers`."""
 
-    A head moves the frozen encoder's vectors, so no picture is embedded anew. A head that is damaged or belongs to
-    another encoder is its error instead: whoever asks for it is told, and everything else goes on.
-    """
-    retrievers: dict[str, Searcher | UserError] = {}
-    for name in RETRIEVERS:
-        if (heads / name).is_dir():
-            try:
-                retrievers[name] = _headed(searcher, heads / name)
-            except UserError as error:
-                retrievers[name] = error
-    return retrievers
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def searchers(self, frozen: Searcher) -> dict[str, Searcher | UserError]:
+        """A searcher for each head by name; a head that is not there is left out.
+
+        A head moves the frozen encoder's vectors, so no picture is embedded anew. A head that is damaged or belongs to
+        another encoder is its error instead: whoever asks for it gets the sentence, and everything else goes on.
+        """
+        found: dict[str, Searcher | UserError] = {}
+        for name in VARIANTS:
+            if (self._folder / name).is_dir():
+                try:
+                    found[name] = _headed(frozen, self._folder / name)
+                except UserError as error:
+                    found[name] = error
+        return found
+
+
+def load_heads(spec: Spec, _device: str = "auto") -> Heads:
+    """The heads of a spec; each is read when a library's searchers are made."""
+    return Heads(Path(spec.weights))
 
 
 def _headed(searcher: Searcher, folder: Path) -> Searcher:

@@ -1,37 +1,28 @@
-"""The options of RealRAG, their ranges and their reading from a request."""
+"""The settings of RealRAG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, Literal
 
-from ragdemo.methods.options import Range, one_of, read_options
+from pydantic import Field
+
+from ragdemo.methods.settings import DrawingSettings, reference_scale_field
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(DrawingSettings):
     """How RealRAG runs; `None` leaves a value to the profile or the searcher.
 
     `retriever` is "real", "normal" (trained without the reflective term) or "zero" (the frozen encoder).
     """
 
-    retriever: str = "real"
-    references: int = 1
-    reference_scale: float | None = None
-    steps: int | None = None
-    guidance_scale: float | None = None
+    method: ClassVar[str] = "RealRAG"
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from a request's mapping; unknown names and values out of range raise `UserError`."""
-        return read_options(cls, "RealRAG", values, _CHECKS)
-
-
-_CHECKS = {
-    "retriever": one_of("real", "normal", "zero"),
-    "references": Range(1, 4),
-    "reference_scale": Range(0.0, 2.0, optional=True),
-    "steps": Range(1, 200, optional=True),
-    "guidance_scale": Range(0.0, 30.0, optional=True),
-}
+    retriever: Literal["real", "normal", "zero"] = Field(
+        "real",
+        title="Retriever",
+        json_schema_extra={
+            "labels": ["Real: trained with reflection", "Normal: trained without", "Zero: frozen"]
+        },
+    )
+    references: int = Field(1, title="References", ge=1, le=4)
+    reference_scale: float | None = reference_scale_field()

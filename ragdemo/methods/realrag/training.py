@@ -1,11 +1,12 @@
-"""Training of the retrieval heads: *normal* without the reflective term, *real* with it, else alike.
+"""Training of the retrieval heads: *normal* without the reflective term, *real* with it, otherwise the same.
 
-The frozen features, the generator's drawings and the heads under way are kept in a working folder, so that an
-interrupted training goes on where it stopped.
+The state of an unfinished training is kept in a file, so that an interrupted training is resumed at its step.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ragdemo.errors import UserError
 from ragdemo.methods.realrag.head import ResidualHead
 from ragdemo.methods.realrag.loss import reflective_loss
 from ragdemo.methods.realrag.mining import TrainingSet
@@ -44,40 +46,37 @@ def train_head(
     settings: HeadSettings,
     state_file: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-    stop_after: int | None = None,
+    steps: int | None = None,
 ) -> ResidualHead:
-    """The head of a variant ("normal" or "real"); goes on from `state_file` where it is of the same settings and data.
+    """The head of a variant ("normal" or "real") after `settings.epochs` epochs, or after `steps` optimiser steps.
 
-    An epoch shows every training picture once, each with a text of its species. `stop_after` ends after that many
-    epochs in all, as an interruption would.
+    An epoch shows every training picture once, each with a text of its species. A `state_file` of the same settings and
+    data is resumed; raises `UserError` if it has more steps than are asked for.
     """
     torch.manual_seed(settings.seed)
     head = ResidualHead(data.images.shape[1])
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    mark = _mark(data, variant, settings)
-    done = _resume(state_file, mark, head, optimizer)
+    key, steps = training_key(data, variant, settings), steps or epoch_steps(data, settings) * settings.epochs
+    done = _resume(state_file, key, head, optimizer)
+    if done >= steps:
+        _check_done(state_file, done, steps)
+        say(f"realrag {variant} has its {done} steps already; nothing is trained")
     batches = _Batches(data, variant == "real", settings.seed)
-    for epoch in range(done, settings.epochs if stop_after is None else min(stop_after, settings.epochs)):
+    while done < steps:
+        epoch, behind = divmod(done, epoch_steps(data, settings))
         losses = []
-        for batch in batches.epoch(epoch, settings.batch):
-            loss = reflective_loss(
-                batch.queries,
-                head(batch.positives),
-                None if batch.negatives is None else head(batch.negatives),
-                batch.species,
-                batch.negative_species,
-                settings.temperature,
-                settings.mask_same_species,
-            )
+        for batch in batches.epoch(epoch, settings.batch)[behind : behind + steps - done]:
+            loss = _loss(head, batch, settings)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))
-        say(f"realrag {variant} epoch {epoch + 1}/{settings.epochs}  loss {np.mean(losses):.4f}")
+        done += len(losses)
+        say(f"realrag {variant} step {done}/{steps}  loss {np.mean(losses):.4f}")
         if state_file is not None:
-            _save(state_file, mark, epoch + 1, head, optimizer)
+            _save(state_file, key, done, head, optimizer)
     return head.eval()
 
 
@@ -88,6 +87,18 @@ class _Batch:
     negatives: torch.Tensor | None
     species: torch.Tensor
     negative_species: torch.Tensor | None
+
+
+def _loss(head: ResidualHead, batch: _Batch, settings: HeadSettings) -> torch.Tensor:
+    return reflective_loss(
+        batch.queries,
+        head(batch.positives),
+        None if batch.negatives is None else head(batch.negatives),
+        batch.species,
+        batch.negative_species,
+        settings.temperature,
+        settings.mask_same_species,
+    )
 
 
 class _Batches:
@@ -117,27 +128,43 @@ class _Batches:
         )
 
 
-def _mark(data: TrainingSet, variant: str, settings: HeadSettings) -> str:
-    """Names what a state belongs to; another generator, library or setting makes another mark."""
-    sums = [float(np.abs(array).sum()) for array in (data.images, data.queries, data.drawn)]
-    return repr((variant, sorted(asdict(settings).items()), data.names, sums))
+def epoch_steps(data: TrainingSet, settings: HeadSettings) -> int:
+    """The optimiser steps of one epoch."""
+    return -(-len(data.images) // settings.batch)
 
 
-def _resume(file: Path | None, mark: str, head: ResidualHead, optimizer: torch.optim.Optimizer) -> int:
-    """The epochs that a state of this mark has behind it; 0 where there is none."""
+def training_key(data: TrainingSet, variant: str, settings: HeadSettings) -> str:
+    """Eight hex digits that change with variant, settings and data, but not with the length of a training."""
+    described = {k: v for k, v in asdict(settings).items() if k != "epochs"}
+    digest = hashlib.sha256(json.dumps([variant, described, data.names], sort_keys=True).encode())
+    for array in (data.images, data.image_species, data.queries, data.query_species, data.drawn):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:8]
+
+
+def _check_done(file: Path | None, done: int, steps: int) -> None:
+    if done > steps:
+        raise UserError(
+            f"The state {file} has {done} steps, more than the {steps} asked for; ask for more, or move the file away "
+            "to train anew."
+        )
+
+
+def _resume(file: Path | None, key: str, head: ResidualHead, optimizer: torch.optim.Optimizer) -> int:
+    """The steps of a state with this key; 0 if there is none."""
     if file is None or not file.exists():
         return 0
     state = torch.load(file, weights_only=True)
-    if state["mark"] != mark:
+    if state.get("key") != key:
         return 0
     head.load_state_dict(state["head"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"])
+    return int(state["step"])
 
 
-def _save(file: Path, mark: str, epoch: int, head: ResidualHead, optimizer: torch.optim.Optimizer) -> None:
+def _save(file: Path, key: str, step: int, head: ResidualHead, optimizer: torch.optim.Optimizer) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    state = {"mark": mark, "epoch": epoch, "head": head.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {"key": key, "step": step, "head": head.state_dict(), "optimizer": optimizer.state_dict()}
     partial = file.with_suffix(".part")
     torch.save(state, partial)
     os.replace(partial, file)

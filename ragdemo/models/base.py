@@ -1,0 +1,163 @@
+"""What methods are written against: roles, drawings and three interfaces. No model library is imported here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from PIL import Image
+
+T = TypeVar("T")
+# Held by whoever builds a model: the libraries build theirs without weights first, a mode of the whole process.
+ONE_AT_A_TIME = RLock()
+
+
+@dataclass(frozen=True)
+class Role(Generic[T]):
+    """A place that a profile may fill with a model of interface `T`; `purpose` completes "a model that …"."""
+
+    name: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Denoising step or token `index` (1-based) of `total` is done."""
+
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a drawing is sampled; `None` means the profile's own value."""
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+
+
+class Condition(Protocol):
+    """What a drawing is given beside its prompt."""
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What the conditions of drawings that are made together must have in common."""
+        ...
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What of the condition decides the pixels."""
+        ...
+
+
+C = TypeVar("C", bound=Condition)
+
+
+@dataclass(frozen=True)
+class NoReference:
+    """Nothing beside the prompt."""
+
+    shape: tuple[object, ...] = ()
+    identity: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageReferences:
+    """RGB images of any size that the drawing should resemble; `scale` is their weight, `None` the profile's own."""
+
+    images: tuple[Image.Image, ...]
+    scale: float | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """See `Condition.shape`."""
+        return "image references", len(self.images), self.scale
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See `Condition.identity`."""
+        pixels = [(i.size, hashlib.sha256(i.convert("RGB").tobytes()).digest()) for i in self.images]
+        return self.scale, *pixels
+
+
+@dataclass(frozen=True)
+class Drawing(Generic[C]):
+    """One picture to draw."""
+
+    prompt: str
+    seed: int
+    sampling: Sampling = Sampling()
+    condition: C = NoReference()  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What drawings must have in common to be made together: all but prompt, seed and the condition's content."""
+        return self.sampling, type(self.condition), self.condition.shape
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What decides the pixels."""
+        return self.prompt, self.seed, self.sampling, type(self.condition), *self.condition.identity
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished drawing; `extras` are what only some generators know, such as a map of patches or timings."""
+
+    image: Image.Image
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ImageGenerator(Protocol):
+    """A text-to-image model that can draw under some conditions."""
+
+    def draw(self, drawing: Drawing[Any]) -> Generator[Step | Drawn, None, None]:
+        """Yields a `Step` after each denoising step and the `Drawn` last; closing the iterator stops the model.
+
+        The same drawing gives the same pixels.
+        """
+        ...
+
+    def draw_many(self, drawings: Sequence[Drawing[Any]]) -> list[Drawn]:
+        """Drawings of one `shape`, made together; a picture's noise depends on its own seed alone."""
+        ...
+
+    def restore(self, image: Image.Image) -> Image.Image:
+        """An image through the model's own autoencoder and back: the best that it could draw."""
+        ...
+
+
+class VisionCritic(Protocol):
+    """A vision-language model that answers a question about an image in plain lines."""
+
+    def ask(
+        self, question: str, image: Image.Image | None, *, temperature: float = 0.0, seed: int = 0
+    ) -> str:
+        """The reply as text; temperature 0 is greedy. `image` is None if the question is about words alone."""
+        ...
+
+
+class JointEncoder(Protocol):
+    """A CLIP-class encoder: images and texts become unit vectors in one space."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights and configuration; vectors of different fingerprints never mix."""
+        ...
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """float32 `(N, D)`, unit norm."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 `(N, D)`, unit norm."""
+        ...
+
+
+GENERATOR: Role[ImageGenerator] = Role("generator", "draws a prompt, also beside reference images")
+CRITIC: Role[VisionCritic] = Role("critic", "looks at a picture and answers questions")
+ENCODER: Role[JointEncoder] = Role("encoder", "puts words and pictures into one space")

@@ -1,0 +1,39 @@
+"""The models of one profile, loaded when a role is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+from ragdemo.models.base import ONE_AT_A_TIME, Role
+from ragdemo.profiles import Profile
+
+T = TypeVar("T")
+
+
+class Models:
+    """Loads each role of a profile at most once; after a failure the next request tries again."""
+
+    def __init__(self, profile: Profile, device: str = "auto") -> None:
+        self.profile = profile
+        self._device = device
+        self._loaded: dict[str, Any] = {}
+
+    def get(self, role: Role[T]) -> T:
+        """The model of a role; raises `UserError` if the profile has none or its weights are missing or damaged."""
+        return cast(T, self.load(role.name))
+
+    def has(self, role: Role[Any]) -> bool:
+        """Whether the profile fills a role."""
+        return role.name in self.profile.roles
+
+    def load(self, role: str) -> Any:
+        """The model of a role's name."""
+        spec = self.profile.spec(role)
+        if role in self._loaded:
+            return self._loaded[role]
+        with ONE_AT_A_TIME:
+            if role not in self._loaded:
+                module, function = spec.loader.split(":")
+                self._loaded[role] = getattr(import_module(module), function)(spec, self._device)
+            return self._loaded[role]

@@ -1,0 +1,1 @@
+"""Where the models live: in this process or in a child; importing it loads no model library."""

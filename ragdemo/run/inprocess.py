@@ -1,0 +1,278 @@
+"""The models in this process: loaded when first needed, one run at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ragdemo.counterfactuals import draw_changes
+from ragdemo.errors import ModelError, UserError
+from ragdemo.events import Event, Reference
+from ragdemo.library.catalogue import Catalogue
+from ragdemo.methods import get_method
+from ragdemo.methods.base import Tools
+from ragdemo.models.base import ENCODER, Role
+from ragdemo.models.fingerprints import weights_of
+from ragdemo.models.registry import Models
+from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
+from ragdemo.request import Request, folded
+from ragdemo.run.base import Pictures, Status, check_request
+from ragdemo.run.child_server import cancelled
+from ragdemo.run.versions import versions
+
+if TYPE_CHECKING:
+    from ragdemo.library.search import Searcher
+    from ragdemo.library.searchers import Searchers
+    from ragdemo.library.vectors import Embedded
+
+REFERENCE_SPLIT = "eval"  # what training never saw; a library without splits is searched whole
+MOST_PROFILES = 2
+# What models and drivers raise when they run out of memory, lose a device or meet numbers that they cannot handle.
+_BREAKDOWNS = (RuntimeError, OSError, MemoryError, ArithmeticError, ImportError)
+
+
+class InProcess:
+    """A `Runner` whose models live in this process.
+
+    Of several profiles the least recently used one is dropped. The searcher is ready before the generator is, so that
+    a library can be searched early. After a failed load the next use tries again.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        allow_download: bool | None = None,
+        allow_paths: bool = False,
+        profile: str = DEFAULT_PROFILE,
+        library: str = "pocket",
+    ) -> None:
+        """Loads nothing yet. `profile` and `library` are what `start` loads.
+
+        `allow_download` None leaves it to the environment's `RAGDEMO_ALLOW_DOWNLOAD`; `allow_paths` accepts the folder
+        of a library in the place of its name.
+        """
+        self.catalogue = Catalogue(allow_paths=allow_paths)
+        allowed_by_environment = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
+        self._may_download = allowed_by_environment if allow_download is None else allow_download
+        self._device = device
+        self._first = (profile, library)
+        self._slot = threading.Lock()  # a Lock, as a generator may be closed by another thread than ran it
+        self._changing = threading.RLock()
+        self._profiles: OrderedDict[str, _Loading] = OrderedDict()
+        self._kept_searchers: Searchers | None = None
+
+    def start(self) -> None:
+        """See `Runner.start`; what is loaded already, or on its way, is left alone."""
+        profile, library = self._first
+        self._loading(get_profile(profile)).begin(lambda models: self._prepare_search(models, library))
+
+    def status(self, profile: str = DEFAULT_PROFILE) -> Status:
+        """See `Runner.status`."""
+        loading = self._profiles.get(profile)
+        future = None if loading is None else loading.future
+        if future is None or not future.done():
+            return Status("loading", f"{profile} models are loading")
+        error = future.exception()
+        if error is not None:
+            return Status("failed", str(readable(error)))
+        return Status("ready", f"{profile} models")
+
+    def tools(
+        self,
+        profile: str = DEFAULT_PROFILE,
+        library: str = "pocket",
+        needs: Sequence[Role[Any]] | None = None,
+    ) -> Tools:
+        """Models and a library for one run, also for measuring them apart from a method.
+
+        Waits until the roles in `needs`, without them all roles of the profile, are loaded.
+        """
+        row, opened = get_profile(profile), self.catalogue.open(library)
+        models = self._ready(row, all_roles(row) if needs is None else needs)
+        split = REFERENCE_SPLIT if REFERENCE_SPLIT in opened.splits else None
+        names = versions() | {"profile": row.name} | _other_critic(row)
+        searcher = partial(self._searcher, models, library)
+        return Tools(models, searcher, opened, row, names, weights_of(row), split)
+
+    def run(
+        self, request: Request, known: Sequence[Event] = (), pictures: Pictures | None = None
+    ) -> Generator[Event, None, None]:
+        """See `Runner.run`."""
+        check_request(request)
+        method = get_method(request.method)
+        # before the slot is taken: nobody waits for what only this run has to load
+        tools = replace(self.tools(request.profile, request.library, method.needs), pictures=pictures or {})
+        yield from self._alone(lambda: method.run(request, tools, known))
+
+    def counterfactuals(self, request: Request, events: Sequence[Event]) -> Generator[Event, None, None]:
+        """See `Runner.counterfactuals`."""
+        check_request(request)
+        tools = self.tools(request.profile, request.library, get_method(request.method).needs)
+        yield from self._alone(lambda: draw_changes(request, events, tools))
+
+    def search(
+        self,
+        query: str | Image.Image,
+        k: int,
+        library: str = "pocket",
+        profile: str = DEFAULT_PROFILE,
+        hybrid: bool | None = None,
+        split: str | None = None,
+    ) -> list[Reference]:
+        """See `Runner.search`."""
+        query = folded(query, "query") if isinstance(query, str) else query
+        opened = self.catalogue.open(library)
+        models = self._ready(get_profile(profile), (ENCODER,))
+        try:
+            searcher = self._searcher(models, library)
+            if isinstance(query, str):
+                hits = searcher.search_text(query, k, split, hybrid=hybrid)
+            else:
+                hits = searcher.search_image(query, k, split)
+        except _BREAKDOWNS as error:
+            raise readable(error) from error
+        concept = query if isinstance(query, str) else ""
+        return [
+            Reference(hit.id, hit.caption, hit.score, concept, opened.image(hit.id), hit.keyword_score)
+            for hit in hits
+        ]
+
+    def _alone(self, start: Callable[[], Generator[Event, None, None]]) -> Generator[Event, None, None]:
+        """Events from the one slot of this process, with breakdowns in words."""
+        with self._slot:
+            if cancelled():  # while it waited
+                return
+            try:
+                with closing(start()) as events:  # type: ignore[type-var]
+                    yield from events
+            except _BREAKDOWNS as error:
+                raise readable(error) from error
+
+    def _ready(self, profile: Profile, needs: Sequence[Role[Any]]) -> Models:
+        """The models of a profile once the roles in `needs` are loaded; raises what stopped them in words."""
+        loading = self._loading(profile)
+        if list(needs) != [ENCODER]:  # a search leaves the rest alone
+            loading.begin(lambda models: self._prepare_search(models, self._first[1]))
+        try:
+            loading.load(needs)
+        except _BREAKDOWNS as error:
+            raise readable(error) from error
+        return loading.models
+
+    def _loading(self, profile: Profile) -> _Loading:
+        """The entry of a profile, which becomes the most recently used one."""
+        with self._changing:
+            if profile.name not in self._profiles:
+                self._profiles[profile.name] = _Loading(profile, self._device, self._may_download)
+                while len(self._profiles) > MOST_PROFILES:
+                    self._profiles.popitem(last=False)
+            self._profiles.move_to_end(profile.name)
+            return self._profiles[profile.name]
+
+    @property
+    def _searchers(self) -> Searchers:
+        from ragdemo.library.searchers import Searchers  # not before it is needed: it imports faiss
+
+        with self._changing:
+            self._kept_searchers = self._kept_searchers or Searchers()
+            return self._kept_searchers
+
+    def _prepare_search(self, models: Models, library: str) -> None:
+        if models.has(ENCODER):
+            self._searcher(models, library)
+
+    def _searcher(self, models: Models, library: str) -> Searcher:
+        from ragdemo.library.search import read_known_words
+
+        encoder = models.get(ENCODER)
+        file = models.profile.spec(ENCODER.name).options.get("known_words")
+        known_words = read_known_words(Path(file)) if file else None
+        return self._searchers.get(self.catalogue.open(library), encoder, known_words, _say_progress)
+
+
+class _Loading:
+    """One profile's models on their way: all of them in a thread behind the callers, who wait for what they need."""
+
+    def __init__(self, profile: Profile, device: str, may_download: bool) -> None:
+        self.models = Models(profile, device)
+        self.future: Future[None] | None = None
+        self._may_download = may_download
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._starting = threading.Lock()
+
+    def begin(self, first: Callable[[Models], object]) -> None:
+        """Load all roles behind the caller, `first` being called as soon as the encoder is there.
+
+        Nothing happens if that is done or under way; after a failure it is tried again.
+        """
+        with self._starting:
+            ended = self.future is not None and self.future.done()
+            error = self.future.exception() if self.future is not None and ended else None
+            # half-imported modules cannot be tried again here; a child with such an error is replaced by a new one
+            if self.future is None or not isinstance(error, ImportError | None):
+                self.future = self._worker.submit(self._load_all, first)
+
+    def load(self, needs: Sequence[Role[Any]]) -> None:
+        """Load some roles, or wait until they are loaded; downloads of other roles are not asked for."""
+        profile = self.models.profile
+        specs = {role.name: profile.spec(role.name) for role in needs}
+        if any(spec.downloads for spec in specs.values()):
+            from ragdemo.models.downloads import require_downloads
+
+            require_downloads(replace(profile, roles=specs), self._may_download, _say)
+        if profile.cpu_threads:
+            import torch
+
+            torch.set_num_threads(profile.cpu_threads)
+        for role in needs:
+            self.models.get(role)
+
+    def _load_all(self, first: Callable[[Models], object]) -> None:
+        if self.models.has(ENCODER):
+            self.load([ENCODER])
+            first(self.models)
+        self.load(all_roles(self.models.profile))
+
+
+def all_roles(profile: Profile) -> list[Role[Any]]:
+    """Every role that a profile fills."""
+    return [Role(name, "") for name in profile.roles]
+
+
+def readable(error: BaseException) -> Exception:
+    """`UserError` and `ModelError` as they are; others as a `ModelError` of one sentence."""
+    if isinstance(error, UserError | ModelError):
+        return error
+    traceback.print_exception(error)  # the sentence is for visitors, this is for whoever runs the program
+    cause = " ".join(str(error).split())[:160] or type(error).__name__
+    return ModelError(f"The models stopped ({cause}); run it again, and restart the program if it repeats.")
+
+
+def _other_critic(profile: Profile) -> dict[str, str]:
+    """The critic that the environment named in the place of the profile's own."""
+    known = PROFILES.get(profile.name)
+    if "critic" not in profile.roles or (known and known.roles["critic"] == profile.roles["critic"]):
+        return {}
+    critic = profile.roles["critic"].weights
+    return {"critic": critic if critic.startswith("openai:") else Path(critic).name}
+
+
+def _say_progress(embedded: Embedded) -> None:
+    if embedded.done < embedded.total:
+        _say(f"embedding the library: {embedded.done:,} of {embedded.total:,} pictures")
+
+
+def _say(what: str) -> None:
+    print(f"ragdemo: {what}", file=sys.stderr, flush=True)

@@ -1,0 +1,143 @@
+"""Stage `janus`: the language model of the pocket Janus, which says a picture code by code in raster order.
+
+It reads the codes of the stage `janus-tokens`. A tenth of the prompts is withheld as the library's guidance does it:
+every token but the first and `<begin_of_image>` is a pad under the same attention mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
+
+from ragdemo.training import janus_model, phrasings
+from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.janus_model import BEGIN, new_janus, new_processor, new_tokenizer
+from ragdemo.training.janus_tokens import STREAM, Tokens, open_tokenizer, token_folder
+from ragdemo.training.keys import constants
+from ragdemo.training.loop import Context, Loop, autocast, step_rng
+from ragdemo.training.phrasings import phrase
+
+BATCH = 32
+DROP = 0.1
+FOLDER = "janus"
+VOCABULARY_ROWS = 20_000
+"""Pictures whose prompts the tokenizer learns its merges from."""
+
+
+def train_janus(context: Context) -> None:
+    """Train the language model on the codes that are there and write the checkpoint `janus`."""
+    tokens = Tokens(token_folder(context))
+    tokenizer, model = _start(context, tokens)
+    loop = Loop(
+        "janus",
+        context,
+        {"model": model},
+        steps=10_000,
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        ema_decay=0.9985,
+        fused_attention=True,
+        origin=shipped_card(_folder(context)) if context.warm else None,
+        inputs={
+            "codes": token_folder(context).name,
+            "count": len(tokens),
+            "words": [constants(phrasings), constants(janus_model)],
+        },
+    )
+    loop.run(lambda step: (_loss(model, *batch(tokens, tokenizer, step), context.device), {}))
+    folder, averaged = context.assets / FOLDER, loop.averaged["model"]
+    averaged.half().save_pretrained(folder, max_shard_size="9MB")
+    averaged.float()
+    new_processor(tokenizer).save_pretrained(folder)
+    figures = measure(averaged, tokens, tokenizer, context.device)
+    write_card(folder, {"data": f"{len(tokens)} of {STREAM}", **loop.card(), "figures": figures})
+
+
+def _loss(
+    model: JanusForConditionalGeneration,
+    text: torch.Tensor,
+    mask: torch.Tensor,
+    codes: torch.Tensor,
+    device: torch.device,
+) -> torch.Tensor:
+    """Cross-entropy in nats a code."""
+    text, mask, codes = text.to(device), mask.to(device), codes.to(device)
+    with autocast(device):
+        logits = code_logits(model, text, mask, codes)
+    return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
+
+
+def _folder(context: Context) -> Path:
+    """Where a warm start finds a Janus: the one that waits, else the shipped one."""
+    waiting = context.assets.parent / "warm" / FOLDER
+    return waiting if waiting.is_dir() else context.assets / FOLDER
+
+
+def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, JanusForConditionalGeneration]:
+    """Tokenizer and model, new ones or the warm ones, with the trained picture tokenizer; only the language learns."""
+    torch.manual_seed(0)
+    vq = open_tokenizer(context)
+    if context.warm:
+        model = JanusForConditionalGeneration.from_pretrained(_folder(context), dtype=torch.float32)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(_folder(context))
+    else:
+        rng = Random("janus-tokenizer")
+        tokenizer = new_tokenizer(phrase(row, rng) for row in tokens.rows[:VOCABULARY_ROWS])
+        model = new_janus(tokenizer)
+        with torch.no_grad():
+            model.model.generation_embeddings.weight.copy_(vq.quantize.embedding.weight * 2)
+    model.model.vqmodel.load_state_dict(vq.state_dict())
+    for frozen in (model.model.vqmodel, model.model.vision_model, model.model.aligner):
+        frozen.requires_grad_(False)
+    return tokenizer, model
+
+
+def batch(
+    tokens: Tokens, tokenizer: PreTrainedTokenizerFast, step: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Text ids and attention mask `(B, T)`, padded on the left, and codes `(B, 256)`."""
+    rng = step_rng("janus", step)
+    words = Random(int(rng.integers(2**31)))
+    chosen = rng.integers(0, len(tokens), BATCH)
+    texts = [phrase(tokens.rows[i], words) + BEGIN for i in chosen]
+    encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    ids = encoded["input_ids"]
+    withheld = torch.from_numpy(rng.random(BATCH) < DROP)[:, None]
+    kept = (ids == tokenizer.bos_token_id) | (ids == tokenizer.convert_tokens_to_ids(BEGIN))
+    ids = torch.where(withheld & ~kept, tokenizer.pad_token_id, ids)
+    return ids, encoded["attention_mask"], torch.from_numpy(tokens.codes[chosen].astype(np.int64))
+
+
+def code_logits(
+    model: JanusForConditionalGeneration, text: torch.Tensor, mask: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Logits `(B, 256, V)` of each code given the text and the codes before it."""
+    words = model.get_input_embeddings()(text)
+    spoken = model.prepare_embeddings_for_image_generation(codes[:, :-1])
+    mask = F.pad(mask, (0, codes.shape[1] - 1), value=1)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    states = model.model.language_model(
+        inputs_embeds=torch.cat([words, spoken.to(words.dtype)], dim=1),
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=False,
+    ).last_hidden_state
+    return model.model.generation_head(states[:, text.shape[1] - 1 :])
+
+
+@torch.inference_mode()
+def measure(
+    model: JanusForConditionalGeneration,
+    tokens: Tokens,
+    tokenizer: PreTrainedTokenizerFast,
+    device: torch.device,
+) -> Mapping[str, float]:
+    """Cross-entropy in nats a code, over ten batches in an order that training has not seen."""
+    losses = [float(_loss(model, *batch(tokens, tokenizer, 10**9 + i), device)) for i in range(10)]
+    return {"nats_per_code": round(float(np.mean(losses)), 4)}

@@ -1,0 +1,184 @@
+"""The endpoints for programs: whatever the page can do, a program can; pictures travel inside the JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from ragdemo.codec import encode_event
+from ragdemo.errors import ModelError, UserError
+from ragdemo.events import Event, Reference, Result
+from ragdemo.images import data_url, from_data_url, image_sha256
+from ragdemo.recipe import png_with_recipe
+from ragdemo.request import MAX_OWN_IMAGES, Choices, ImageRef, Request
+
+if TYPE_CHECKING:
+    from ragdemo.methods.base import Method
+    from ragdemo.run.base import Runner
+
+MOST_FOUND = 50
+# Programs wait for the models in one line.
+ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
+
+
+def build_api(runner: Runner, methods: Sequence[Method]) -> None:
+    """Register the endpoints `run`, `search` and `settings` inside the current Blocks context."""
+    endpoints = Endpoints(runner, methods)
+    for job in (endpoints.run, endpoints.search):
+        gr.api(job, api_name=job.__name__, **ENGINE_QUEUE)
+    gr.api(endpoints.settings, api_name="settings", queue=False)
+
+
+class Endpoints:
+    """What each endpoint does; their docstrings are what programs read."""
+
+    def __init__(self, runner: Runner, methods: Sequence[Method]) -> None:
+        self._runner, self._methods = runner, methods
+
+    def run(
+        self,
+        prompt: str,
+        method: str = "imagerag",
+        seed: int = 0,
+        settings: str = "{}",
+        library: str = "pocket",
+        profile: str = "pocket",
+        choices: str = "{}",
+    ) -> Iterator[dict]:
+        """Draw a prompt, find what is missing, retrieve references and draw again; streams one event at a time.
+
+        Args:
+            prompt: what the picture should show, up to 500 characters
+            method: the method's name, such as imagerag
+            seed: a whole number from 0 to 4294967295; the same request gives the same pixels
+            settings: the method's settings as a JSON object, such as {"max_rounds": 3}; `settings` describes them
+            library: the name of the reference library
+            profile: the name of the models' profile
+            choices: a JSON object; "pinned" and "rejected" are lists of library ids, "own" is a list of your pictures,
+                each {"name": "a.png", "png": "data:image/png;base64,..."}
+
+        Returns:
+            one event: `event` is its kind (Progress, Draft, Verdict, MissingConcepts, RetrievalCaptions, Rephrased,
+            ReflectiveNegative, Rankings, References, Result); pictures are PNG data URLs, the result's with its recipe
+        """
+        with _sentences():
+            chosen, pictures = _choices(_object(choices, "choices"))
+            request = Request(
+                prompt=prompt,
+                method=method,
+                seed=seed,
+                settings=_object(settings, "settings"),
+                library=library,
+                profile=profile,
+                choices=chosen,
+            )
+            with closing(self._runner.run(request, (), pictures)) as events:  # type: ignore[type-var]
+                for event in events:
+                    yield event_json(event)
+
+    def search(self, query: str, k: int = 8, library: str = "pocket") -> list[dict]:
+        """Find the reference pictures of a library that are nearest to words.
+
+        Args:
+            query: the words
+            k: how many pictures, 1 to 50
+            library: the name of the reference library
+
+        Returns:
+            id, caption, score (cosine), keyword_score and the picture as a PNG data URL, best first
+        """
+        with _sentences():
+            if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_FOUND:
+                raise UserError(
+                    f"The value {k!r} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
+                )
+            return [_found(reference) for reference in self._runner.search(query, k, library)]
+
+    def settings(self, method: str = "imagerag") -> dict:
+        """Describe the settings of a method.
+
+        Args:
+            method: the method's name, such as imagerag
+
+        Returns:
+            the JSON schema of the object that `run` takes as settings; what is null there is left to the profile
+        """
+        with _sentences():
+            found = next((one for one in self._methods if one.name == method), None)
+            if found is None:
+                names = ", ".join(one.name for one in self._methods)
+                raise UserError(f"There is no method {method!r}; choose one of {names}.")
+            return found.Settings.model_json_schema()
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event with its pictures as data URLs; a picture inside a reference is the reference's `png`."""
+    data = encode_event(
+        event, lambda image: {"width": image.width, "height": image.height, "png": data_url(image)}
+    )
+    if isinstance(event, Result):
+        png = base64.b64encode(png_with_recipe(event.image, event.recipe)).decode("ascii")
+        data["image"]["png"] = f"data:image/png;base64,{png}"
+    return {key: _flat(value) if key != "image" else value for key, value in data.items()}
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_flat(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    image = value.get("image")
+    if not isinstance(image, dict) or "png" not in image:
+        return {key: _flat(item) for key, item in value.items()}
+    return {key: _flat(item) for key, item in value.items() if key != "image"} | {"png": image["png"]}
+
+
+def _found(reference: Reference) -> dict[str, Any]:
+    return {
+        "id": reference.id,
+        "caption": reference.caption,
+        "score": reference.score,
+        "keyword_score": reference.keyword_score,
+        "png": data_url(reference.image),
+    }
+
+
+def _choices(data: Mapping[str, Any]) -> tuple[Choices, dict[str, Image.Image]]:
+    """The choices of a JSON object, and its own pictures by content."""
+    rows = data.get("own", [])
+    if not isinstance(rows, list) or len(rows) > MAX_OWN_IMAGES:
+        raise UserError(f"The pictures of your own must be a list of {MAX_OWN_IMAGES} or fewer.")
+    own, pictures = [], {}
+    for row in rows:
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("name", "png")):
+            raise UserError('A picture of your own must be an object of "name" and "png", a PNG data URL.')
+        image = from_data_url(row["png"], row["name"])
+        own.append(ImageRef(sha256=image_sha256(image), name=row["name"]))
+        pictures[own[-1].sha256] = image
+    return Choices.from_json({**data, "own": [ref.to_json() for ref in own]}), pictures
+
+
+def _object(text: str | dict[str, Any], what: str) -> dict[str, Any]:
+    """The JSON object that a text holds; an object itself is taken as it is."""
+    try:
+        value = json.loads(text or "{}") if isinstance(text, str | None) else text
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"The {what} are no JSON object ({error}); write for example {{}}.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"The {what} are no JSON object; write for example {{}}.")
+    return value
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Errors that carry a sentence reach the caller as that sentence."""
+    try:
+        yield
+    except (UserError, ModelError) as error:
+        raise gr.Error(str(error), print_exception=False) from error

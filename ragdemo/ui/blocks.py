@@ -1,0 +1,120 @@
+"""What the page is given to work with, and the components that show a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from markupsafe import escape
+from PIL import Image
+
+from ragdemo.errors import ModelError, UserError
+from ragdemo.events import Check, Counterfactual, Draft, Event, Result
+from ragdemo.request import Request
+from ragdemo.ui.ask import Ask
+from ragdemo.ui.markup import announcement, render, render_chapters
+from ragdemo.ui.story import Kept, Phase, Story, recorded
+from ragdemo.ui.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ragdemo.library.catalogue import Catalogue
+    from ragdemo.methods.base import Method
+    from ragdemo.profiles import Profile
+    from ragdemo.run.base import Runner
+
+Updates = dict[Any, Any]
+Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
+SENTENCES = (UserError, ModelError)
+"""Errors that carry a sentence for people as their message."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the page is given: where the models run, libraries, methods, and what belongs to this installation.
+
+    `check` raises `UserError` for a request that cannot run. `recorded` gives the events of a recorded run of a prompt,
+    none if there is none. `checklist` says what of a prompt a picture shows; no method is ever told.
+    """
+
+    runner: Runner
+    catalogue: Catalogue
+    methods: Sequence[Method]
+    profile: Profile
+    vocabulary: Vocabulary
+    check: Callable[[Request], None]
+    recorded: Callable[[str], Sequence[Event]] = lambda _prompt: ()
+    checklist: Checklist = lambda _prompt, _image: ()
+
+    def method(self, name: str) -> Method:
+        """The method of that name, the first one if there is none."""
+        return next((method for method in self.methods if method.name == name), self.methods[0])
+
+    def recorded_story(self, prompt: str) -> Story | None:
+        """The recorded run of a prompt."""
+        try:
+            events = self.recorded(prompt)
+        except SENTENCES:
+            return None  # a recording is a shortcut: without it the prompt is there, and Run works
+        return recorded(events) if events else None
+
+    def checked(self, story: Story) -> Story:
+        """The run with what the oracle finds in its pictures, if the models are there that say it."""
+        if story.request is None or self.runner.status(self.profile.name).state != "ready":
+            return story
+        found = dict(story.found)
+        try:
+            for place, event in enumerate(story.events):
+                if isinstance(event, Draft | Result | Counterfactual) and place not in found:
+                    found[place] = self.checklist(story.prompt, event.image)
+        except (*SENTENCES, RuntimeError):
+            pass  # a picture that is there is shown, if need be unchecked; the engine has logged why
+        return replace(story, found=found)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The components that show a run: HTML alone, which a server sends without building a component anew."""
+
+    ask: Ask
+    row: gr.HTML
+    below: gr.HTML
+    check: gr.HTML
+    download: gr.HTML
+    story: gr.State
+    shelf: gr.State
+    pill: gr.HTML
+    services: Services
+
+    def of_story(self, story: Story, *, busy: bool = False) -> Updates:
+        """Everything that shows a run, as it is now."""
+        name = story.request.method if story.request else self.services.methods[0].name
+        chapters = self.services.method(name).chapters
+        has_failed = bool(story.message) and story.phase is not Phase.RUNNING
+        phase = "failed" if has_failed else story.phase.value
+        return {
+            self.row: render_chapters(story, chapters, "row"),
+            self.below: render_chapters(story, chapters, "below"),
+            self.check: render("counterfactuals.html", run=story),
+            self.story: Kept.of(story) if story.is_settled else story,
+            **self.say(announcement(story, chapters), phase, story.link, busy=busy),
+        }
+
+    def story_in(self, data: Mapping[Any, Any]) -> Story:
+        """The run that the visitor's state holds; none if it holds what cannot be read back."""
+        value = data[self.story]
+        if not isinstance(value, Kept):
+            return value
+        try:
+            return value.opened()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            _LOG.exception("A kept run cannot be read back.")
+            return Story()
+
+    def say(self, text: str, phase: str = "failed", link: str = "", *, busy: bool = False) -> Updates:
+        """A line below Run; `phase` is that of the run, or "opened" for a picture that is now drawn again."""
+        return {self.ask.actions: {"phase": phase, "text": escape(text), "link": link, "busy": busy}}

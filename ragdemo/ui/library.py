@@ -1,0 +1,158 @@
+"""The library tab: every reference picture, and what a search finds among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from ragdemo.errors import UserError
+from ragdemo.events import Reference
+from ragdemo.images import read_image
+from ragdemo.ui.blocks import SENTENCES
+from ragdemo.ui.markup import render
+from ragdemo.ui.style import html
+
+if TYPE_CHECKING:
+    from ragdemo.library.catalogue import Catalogue
+    from ragdemo.run.base import Runner
+
+PAGE_SIZE = 24
+_FOUND = 12
+_ALL = "all kinds"
+
+
+class LibraryTab:
+    """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
+
+    def __init__(self, runner: Runner, catalogue: Catalogue, quiet: dict[str, Any]) -> None:
+        """`quiet` are the options of an event that shows no progress."""
+        self._runner, self._catalogue = runner, catalogue
+        names = catalogue.names()
+        with gr.Row(elem_id="library-tools"):
+            self.query = gr.Textbox(
+                label="Search by words",
+                placeholder="a quixel butterfly",
+                elem_id="library-query",
+                submit_btn="Search",
+                scale=3,
+                min_width=240,
+            )
+            self.kind = gr.Dropdown(
+                [_ALL, *self._kinds(names[0])],
+                value=_ALL,
+                label="Browse",
+                elem_id="library-kind",
+                scale=1,
+                min_width=160,
+            )
+            self.library = gr.Dropdown(
+                list(names), value=names[0], label="Library", visible=len(names) > 1, scale=1, min_width=160
+            )
+        with gr.Accordion("Search by a picture", open=False, elem_id="library-by-picture"):
+            self.picture = gr.File(
+                file_types=["image"], show_label=False, label="Picture", height=120, elem_id="library-picture"
+            )
+        self.summary = html(elem_id="library-summary")
+        self.cards = html(elem_id="library-cards")
+        with gr.Row(elem_id="library-pager") as self.pager:
+            self.previous = gr.Button("← Previous", size="sm", scale=0, min_width=110)
+            self.next = gr.Button("Next →", size="sm", scale=0, min_width=110)
+        self._page = gr.State(0)
+        self._wire(quiet)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show_first` fills, in order."""
+        return [self.summary, self.cards, self.pager, self.previous, self.next, self._page]
+
+    def show_first(self, library: str, kind: str = _ALL) -> tuple[Any, ...]:
+        """The first page of a kind."""
+        return self._show(library, kind, 0)
+
+    def _kinds(self, library: str) -> list[str]:
+        try:
+            rows = self._catalogue.open(library).rows
+        except UserError:
+            return []  # the tab says it
+        return sorted({str(row.extra["kind"]) for row in rows if "kind" in row.extra})
+
+    def _wire(self, quiet: dict[str, Any]) -> None:
+        self.kind.input(self.show_first, [self.library, self.kind], self.outputs, **quiet)
+        self.library.input(
+            lambda library: [
+                gr.Dropdown([_ALL, *self._kinds(library)], value=_ALL),
+                *self.show_first(library),
+            ],
+            self.library,
+            [self.kind, *self.outputs],
+            **quiet,
+        )
+        for button, step in ((self.previous, -1), (self.next, 1)):
+            button.click(
+                lambda library, kind, page, step=step: self._show(library, kind, page + step),
+                [self.library, self.kind, self._page],
+                self.outputs,
+                **quiet,
+            )
+        searching: dict[str, Any] = {
+            "outputs": self.outputs,
+            "api_visibility": "private",
+            "show_progress": "minimal",
+            "show_progress_on": [self.summary],
+            "concurrency_id": "search",  # a search never waits behind a run
+            "concurrency_limit": 4,
+        }
+        self.query.submit(self._search_words, [self.query, self.kind, self.library], **searching)
+        searching["outputs"] = [*self.outputs, self.picture]
+        self.picture.upload(self._search_picture, [self.picture, self.library], **searching)
+
+    def _show(self, library: str, kind: str, page: int) -> tuple[Any, ...]:
+        page = max(page, 0)
+        try:
+            found = self._catalogue.browse(
+                library, None if kind == _ALL else kind, page * PAGE_SIZE, PAGE_SIZE
+            )
+            opened = self._catalogue.open(library)
+            items = [
+                {"id": row.id, "caption": row.caption, "image": opened.image(row.id)} for row in found.rows
+            ]
+        except UserError as error:
+            return _nothing(str(error))
+        last = max(0, (found.total - 1) // PAGE_SIZE)
+        summary = {"total": found.total, "kind": kind, "page": page + 1, "pages": last + 1}
+        return (
+            render("summary.html", **summary),
+            render("library.html", items=items, scored=False),
+            gr.update(visible=last > 0),
+            gr.update(interactive=page > 0),
+            gr.update(interactive=page < last),
+            page,
+        )
+
+    def _search_words(self, text: str, kind: str, library: str) -> tuple[Any, ...]:
+        if not text.strip():
+            return self.show_first(library, kind)
+        return self._search(text, library, words=text)
+
+    def _search_picture(self, file: str, library: str) -> tuple[Any, ...]:
+        try:
+            image = read_image(file)
+        except UserError as error:
+            return *_nothing(str(error)), None
+        return *self._search(image, library, picture=image), None
+
+    def _search(self, query: str | Image.Image, library: str, **shown: Any) -> tuple[Any, ...]:
+        try:
+            found: list[Reference] = list(self._runner.search(query, _FOUND, library))
+        except SENTENCES as error:
+            return _nothing(str(error))
+        summary = render("summary.html", found=len(found), **shown)
+        cards = render("library.html", items=found, scored=True)
+        return summary, cards, gr.update(visible=False), gr.skip(), gr.skip(), 0
+
+
+def _nothing(sentence: str) -> tuple[Any, ...]:
+    summary = render("summary.html", sentence=sentence)
+    return summary, "", gr.update(visible=False), gr.skip(), gr.skip(), 0

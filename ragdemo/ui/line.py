@@ -1,0 +1,131 @@
+"""The line for the models: one run at a time, one place for each visitor; and a run's events in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Event as Flag
+from threading import Thread
+
+from ragdemo.errors import UserError
+from ragdemo.events import Event
+
+MOST_PLACES = 32
+GATHER_SECONDS = 0.1  # to show an event takes the page as long as some answers take the models
+_REFUSED = "The server took no further run; try again in a minute."
+_ONE_PLACE = "A run of yours is going on already; stop it, or wait until it is done."
+
+
+@dataclass(eq=False)
+class Place:
+    """A visitor's place; `changed` is set if the line has moved, `left` once the visitor wants no more."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    left: bool = False
+
+
+class Line:
+    """Visitors in the order in which they came, by the hash of their session. All calls come from the event loop."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, Place] = {}
+        self._waiting: list[Place] = []  # with the one whose turn it is, the first
+
+    @contextmanager
+    def place(self, session: str) -> Iterator[Place]:
+        """A place at the end; raises `UserError` if the visitor has one already or the line is full."""
+        if session in self._places:
+            raise UserError(_ONE_PLACE)
+        if len(self._waiting) >= MOST_PLACES:
+            raise UserError(_REFUSED)
+        place = self._places[session] = Place()
+        self._waiting.append(place)
+        try:
+            yield place
+        finally:
+            self.pass_on(place)
+            del self._places[session]
+
+    def before(self, place: Place) -> int:
+        """How many runs come before a place's."""
+        return self._waiting.index(place)
+
+    def pass_on(self, place: Place) -> None:
+        """Let the next one begin; the visitor holds the place, with nobody behind it."""
+        if place in self._waiting:
+            self._waiting.remove(place)
+            for other in self._waiting:
+                other.changed.set()
+
+    def leave(self, session: str) -> None:
+        """The visitor stops, or is gone."""
+        if session in self._places:
+            self._places[session].left = True
+            self._places[session].changed.set()
+
+    def holds(self, session: str) -> bool:
+        """Whether the visitor has a place."""
+        return session in self._places
+
+
+async def batches(events: Iterator[Event], place: Place) -> AsyncGenerator[list[Event], None]:
+    """The events of an iterator, which runs in a thread of its own, as they come: what comes at once in one batch.
+
+    Ends at once if the visitor leaves; the iterator is closed at its next event, and nobody waits for that. Raises what
+    the iterator raises.
+    """
+    loop, made, left = asyncio.get_running_loop(), SimpleQueue[Event | BaseException | None](), Flag()
+    Thread(target=_make, args=(events, made, left, place, loop), name="run", daemon=True).start()
+    try:
+        while not place.left:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(place.changed.wait(), GATHER_SECONDS)
+            place.changed.clear()
+            taken = list(_taken(made))
+            batch = [event for event in taken if isinstance(event, Event)]
+            if batch:
+                yield batch
+            if len(batch) < len(taken):
+                if isinstance(taken[-1], BaseException):
+                    raise taken[-1]
+                return
+    finally:
+        left.set()
+
+
+def _taken(made: SimpleQueue[Event | BaseException | None]) -> Iterator[Event | BaseException | None]:
+    with suppress(Empty):
+        while True:
+            yield made.get_nowait()
+
+
+def _make(
+    events: Iterator[Event],
+    made: SimpleQueue[Event | BaseException | None],
+    left: Flag,
+    place: Place,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Put the events, then None or what ended them; the listener is woken for the first one and the end alone."""
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the server is closed
+            loop.call_soon_threadsafe(place.changed.set)
+
+    is_first, end = True, None
+    try:
+        with closing(events) as items:  # type: ignore[type-var]
+            for event in items:
+                if left.is_set():
+                    return
+                made.put(event)
+                if is_first:
+                    is_first = False
+                    wake()
+    except BaseException as error:  # noqa: BLE001 (it belongs to whoever listens)
+        end = error
+    made.put(end)
+    wake()

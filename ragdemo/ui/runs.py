@@ -1,0 +1,246 @@
+"""What a press leads to: a run, another choice of references, or the counterfactuals, shown as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ragdemo.errors import UserError
+from ragdemo.events import Counterfactual, Event, Progress, Result
+from ragdemo.request import Choices, Request
+from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
+from ragdemo.ui.line import Line, Place, batches
+from ragdemo.ui.markup import render
+from ragdemo.ui.own import Shelf
+from ragdemo.ui.story import Phase, Story, begin, with_choice
+
+if TYPE_CHECKING:
+    from ragdemo.run.base import Status
+
+_LOADING = "The models are still loading; the run starts as soon as they are ready."
+_BROKEN = "This run broke off; the server's log says why. The page is fine: run again."
+_SHOWN_EVERY_SECONDS = 0.5
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a press leads to: the run as it stands then, and the iterator of what is still to come, if anything is."""
+
+    story: Story
+    start: Callable[[], Iterator[Event]] | None = None
+    sentence: str = ""
+
+
+class Pace:
+    """Lets through the first progress of each stage, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
+
+    def __init__(self) -> None:
+        self._stage, self._shown = "", 0.0
+
+    def is_due(self, batch: Sequence[Event]) -> bool:
+        """Whether these events are shown; asking counts as showing them."""
+        now = time.monotonic()
+        stage = batch[-1].stage if isinstance(batch[-1], Progress) else ""
+        is_progress = all(isinstance(event, Progress) for event in batch)
+        if is_progress and stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
+            return False
+        self._stage, self._shown = stage, now
+        return True
+
+
+class Runs:
+    """Answers presses, one at a time for each visitor."""
+
+    def __init__(self, services: Services, blocks: Blocks) -> None:
+        self._services, self._blocks = services, blocks
+        self.line = Line()
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Everything that `act` changes."""
+        return [*self._blocks.of_story(Story()), self._blocks.pill]
+
+    async def act(
+        self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request
+    ) -> AsyncGenerator[Updates, None]:
+        """The page after a press, again and again until all has happened; a bad request is a sentence."""
+        session = visit.session_hash or ""
+        try:
+            data = data | {self._blocks.story: self._blocks.story_in(data)}
+            with self.line.place(session) as place:
+                story = await asyncio.to_thread(self._blocks.story_in, data)
+                data = data | {self._blocks.story: story}
+                step = await asyncio.to_thread(self._step, data, event)
+                async with aclosing(self._run(step, place)) as updates:
+                    async for page in updates:
+                        yield page
+        except SENTENCES as error:
+            yield self._blocks.say(str(error), busy=True)
+        except Exception:  # noqa: BLE001 (the page goes on, whatever it was)
+            _LOG.exception("A press led to nothing.")
+            yield self._blocks.say(_BROKEN, busy=True)
+
+    async def stop(self, visit: gr.Request) -> None:
+        """End the visitor's run, or take it out of the line."""
+        self.line.leave(visit.session_hash or "")
+
+    # What a press asks for
+
+    def _step(self, data: Mapping[Any, Any], event: gr.EventData) -> Step:
+        """What a press leads to; raises `UserError` with what is wrong about it."""
+        story: Story = data[self._blocks.story]
+        shelf: Shelf = data[self._blocks.shelf]
+        act = str(getattr(event, "act", ""))
+        if act == "run":
+            return self._fresh(self._request(data), shelf, Story())
+        if act == "redraw" and story.request is not None:
+            return self._fresh(story.request, shelf, story)
+        if act == "check" and story.can_choose:
+            return self._counterfactuals(story)
+        if act == "own":
+            return self._with_own(story, shelf)
+        request = with_choice(story, act, str(getattr(event, "id", "")))
+        if request is None:
+            return Step(story)
+        if act in ("pin", "unpin"):
+            return Step(replace(story, request=request))
+        return self._again(story, request, shelf)
+
+    def _request(self, data: Mapping[Any, Any]) -> Request:
+        """What the column says; what it has no control for stays as the last run of the same prompt had it."""
+        ask, before = self._blocks.ask, data[self._blocks.story].request
+        shelf: Shelf = data[self._blocks.shelf]
+        method = str(data[ask.method])
+        asked = Request(
+            prompt=data[ask.prompt],
+            method=method,
+            seed=data[ask.seed],
+            profile=self._services.profile.name,
+            library=data[ask.library],
+            settings=ask.panel.settings(method, data),
+            choices=Choices(own=shelf.refs),
+        )
+        if before is None or (before.prompt, before.method) != (asked.prompt, method):
+            return asked
+        choices = before.choices if before.library == asked.library else Choices()
+        return asked.changed(
+            profile=before.profile,
+            settings=ask.panel.kept(method, before.settings) | asked.settings,
+            choices=choices.changed(own=shelf.refs),
+        )
+
+    def _fresh(self, request: Request, shelf: Shelf, before: Story) -> Step:
+        """A run from its beginning."""
+        self._services.check(request)
+        story = begin(request, opened=before.opened)
+        return Step(story, lambda: self._iterate(request, (), shelf))
+
+    def _again(self, story: Story, request: Request, shelf: Shelf) -> Step:
+        """A run from where another choice of references makes a difference."""
+        assert story.request is not None
+        self._services.check(request)
+        known = self._services.method(request.method).still_known(request, story.request, story.events)
+        found = {place: checks for place, checks in story.found.items() if place < len(known)}
+        begun = replace(begin(request, known), found=found)
+        return Step(begun, lambda: self._iterate(request, known, shelf))
+
+    def _iterate(self, request: Request, known: Sequence[Event], shelf: Shelf) -> Iterator[Event]:
+        return self._services.runner.run(request, known, shelf.pictures(request.choices.own))
+
+    def _counterfactuals(self, story: Story) -> Step:
+        """The counterfactuals of a run, in the place of those that it has already."""
+        request = story.request
+        assert request is not None
+        events = tuple(event for event in story.events if not isinstance(event, Counterfactual))
+        found = {place: checks for place, checks in story.found.items() if place < len(events)}
+        begun = replace(story, phase=Phase.RUNNING, events=events, found=found, is_settled=False)
+        return Step(begun, lambda: self._services.runner.counterfactuals(request, events))
+
+    def _with_own(self, story: Story, shelf: Shelf) -> Step:
+        """Pictures of one's own join the references of the last run; without one they wait for the next."""
+        request = story.request
+        if request is None or not story.can_choose or request.choices.own == shelf.refs:
+            return Step(story)
+        changed = request.changed(choices=request.choices.changed(own=shelf.refs))
+        try:
+            return self._again(story, changed, shelf)
+        except UserError as error:
+            return Step(story, sentence=str(error))
+
+    # Showing
+
+    async def _run(self, step: Step, place: Place) -> AsyncGenerator[Updates, None]:
+        """The page as a step goes on, from the line to the oracle's word on the pictures."""
+        blocks, story = self._blocks, step.story
+        # all of the page each time: what is not named costs Gradio more than what is as it was
+        page: Updates = {blocks.pill: await self._pill()}
+        if step.start is None:
+            said = blocks.say(step.sentence, busy=True) if step.sentence else {}
+            yield page | await self._shown(story) | said
+            return
+        while self.line.before(place) and not place.left:
+            yield page | blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
+            await _changed(place)
+        if place.left:
+            yield blocks.say("Stopped.", "stopped", busy=True)
+            return
+        async with aclosing(self._follow(story, step.start(), place)) as stories:
+            async for story in stories:
+                page |= await self._shown(story)
+                yield page
+        self.line.pass_on(place)
+        page[blocks.pill] = await self._pill()
+        looked = await asyncio.to_thread(self._services.checked, story)
+        yield page | await self._shown(replace(looked, is_settled=True))
+
+    async def _follow(
+        self, story: Story, events: Iterator[Event], place: Place
+    ) -> AsyncGenerator[Story, None]:
+        """The run after each batch of events, the last time as it has ended."""
+        pace, known = Pace(), len(story.events)
+        if story.last(Result) is None and (await self._status()).state != "ready":
+            story = replace(story, message=_LOADING)
+        yield story
+        try:
+            async with aclosing(batches(events, place)) as taken:
+                async for batch in taken:
+                    story = story.after(batch)
+                    if pace.is_due(batch) and not isinstance(batch[-1], Result):  # the end is shown below
+                        yield story
+            is_whole = len(story.events) > known and isinstance(story.events[-1], Result)
+            story = story.stopped() if place.left and not is_whole else story.finished()
+        except SENTENCES as error:
+            story = story.failed(str(error))
+        except Exception:  # noqa: BLE001 (an error that nobody foresaw ends the run, not the page)
+            _LOG.exception("A run broke off.")
+            story = story.failed(_BROKEN)
+        yield story
+
+    async def _shown(self, story: Story) -> Updates:
+        """The page of a run; its pictures are encoded in a thread."""
+        return await asyncio.to_thread(self._blocks.of_story, story, busy=True)
+
+    async def _pill(self) -> str:
+        return render("pill.html", status=await self._status())
+
+    async def _status(self) -> Status:
+        return await asyncio.to_thread(self._services.runner.status, self._services.profile.name)
+
+
+def _in_line(before: int) -> str:
+    return f"In line for the models: {before} before you."
+
+
+async def _changed(place: Place) -> None:
+    """Until the line has moved, or a second has gone: a visitor who is not there any more is noticed then."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(place.changed.wait(), 1.0)
+    place.changed.clear()
