@@ -86,6 +86,7 @@ def test_what_is_uploaded_during_a_run_is_neither_lost_nor_mixed_into_it(
     expect(page.locator(".own li")).to_have_count(1)
     page.get_by_role("button", name="Open a saved picture").click()
     page.locator("#saved input[type=file]").set_input_files(saved)
+    expect(page.locator("#announcement")).to_contain_text("A run goes on")
     expect(page.locator("#prompt textarea")).to_have_value("draw forever")
     page.locator("#stop").click()
     expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)

@@ -19,7 +19,7 @@ from ragdemo.images import image_sha256
 from ragdemo.recipe import UNKNOWN_CONTENT
 from ragdemo.request import MAX_OWN_IMAGES, ImageRef
 from ragdemo.ui import line
-from ragdemo.ui.line import Line, Place, batches
+from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.own import Shelf
 
 DRAFT = Draft(Image.new("RGB", (8, 8)), 1.0)
@@ -40,7 +40,7 @@ def test_events_that_come_at_once_come_in_one_batch_and_none_is_lost() -> None:
         yield from steps
 
     async def main() -> list[list[Event]]:
-        return [batch async for batch in batches(run(), Place())]
+        return [batch async for batch in Batches(run(), Place())]
 
     assert in_loop(main) == [[DRAFT], steps]
 
@@ -49,11 +49,22 @@ def test_the_first_event_and_the_end_are_not_waited_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(line, "GATHER_SECONDS", 30)
 
     async def main() -> list[list[Event]]:
-        return [batch async for batch in batches((event for event in [DRAFT]), Place())]
+        return [batch async for batch in Batches((event for event in [DRAFT]), Place())]
 
     start = time.monotonic()
     assert in_loop(main) == [[DRAFT]]
     assert time.monotonic() - start < 10
+
+
+def test_a_run_whose_first_event_takes_long_begins_with_an_empty_batch() -> None:
+    def run() -> Iterator[Event]:
+        time.sleep(3 * line.FIRST_SECONDS)
+        yield DRAFT
+
+    async def main() -> list[list[Event]]:
+        return [batch async for batch in Batches(run(), Place())]
+
+    assert in_loop(main) == [[], [DRAFT]]
 
 
 def test_what_breaks_a_run_is_raised_after_what_it_had_reported() -> None:
@@ -64,7 +75,7 @@ def test_what_breaks_a_run_is_raised_after_what_it_had_reported() -> None:
     seen: list[Event] = []
 
     async def main() -> None:
-        async for batch in batches(run(), Place()):
+        async for batch in Batches(run(), Place()):
             seen.extend(batch)
 
     with pytest.raises(KeyError, match="nobody foresaw this"):
@@ -85,10 +96,11 @@ def test_leaving_a_run_ends_the_batches_at_once_and_closes_it_at_its_next_event(
 
     async def main() -> float:
         place = Place()
-        async for _ in batches(run(), place):
-            place.left = True
-            place.changed.set()
-            start = time.monotonic()
+        with Batches(run(), place) as taken:
+            async for _ in taken:
+                place.left = True
+                place.changed.set()
+                start = time.monotonic()
         return time.monotonic() - start
 
     assert in_loop(main) < 0.3

@@ -32,7 +32,7 @@ document.addEventListener("keydown", (event) => {
 watch("value", () => {
   const {phase, link, busy} = props.value;
   remember(busy);
-  if (busy && link) history.replaceState(null, "", link);
+  if (busy && link && link !== location.search) history.replaceState(null, "", link);
   if (phase === "opened") start("redraw");
   if (phase === "own") start("own");
   if (busy) return;

@@ -104,6 +104,11 @@ class Blocks:
             **self.say(announcement(story, chapters), phase, story.link, busy=busy),
         }
 
+    def outline_in(self, data: Mapping[Any, Any]) -> Story:
+        """The run that the visitor's state holds, perhaps without its events, whose pictures take time to decode."""
+        value = data[self.story]
+        return value.story if isinstance(value, Kept) else value
+
     def story_in(self, data: Mapping[Any, Any]) -> Story:
         """The run that the visitor's state holds; none if it holds what cannot be read back."""
         value = data[self.story]

@@ -14,6 +14,7 @@ from ragdemo.errors import UserError
 from ragdemo.events import Event
 
 MOST_PLACES = 32
+FIRST_SECONDS = 0.15  # if the first event takes longer, the page says before it that the run has begun
 GATHER_SECONDS = 0.1  # to show an event takes the page as long as some answers take the models
 _REFUSED = "The server took no further run; try again in a minute."
 _ONE_PLACE = "A run of yours is going on already; stop it, or wait until it is done."
@@ -71,29 +72,41 @@ class Line:
         return session in self._places
 
 
-async def batches(events: Iterator[Event], place: Place) -> AsyncGenerator[list[Event], None]:
-    """The events of an iterator, which runs in a thread of its own, as they come: what comes at once in one batch.
+class Batches:
+    """The events of an iterator, which runs in a thread of its own from now on, in batches of what comes at once.
 
-    Ends at once if the visitor leaves; the iterator is closed at its next event, and nobody waits for that. Raises what
-    the iterator raises.
+    The first batch is the first event, or empty if that takes longer than `FIRST_SECONDS`.
+    Iterating ends at once if the visitor leaves, and raises what the iterator raises. Leaving the context closes the
+    iterator at its next event, for which nobody waits.
     """
-    loop, made, left = asyncio.get_running_loop(), SimpleQueue[Event | BaseException | None](), Flag()
-    Thread(target=_make, args=(events, made, left, place, loop), name="run", daemon=True).start()
-    try:
-        while not place.left:
+
+    def __init__(self, events: Iterator[Event], place: Place) -> None:
+        self._place, self._left = place, Flag()
+        self._made: SimpleQueue[Event | BaseException | None] = SimpleQueue()
+        arguments = (events, self._made, self._left, place, asyncio.get_running_loop())
+        Thread(target=_make, args=arguments, name="run", daemon=True).start()
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    async def __aiter__(self) -> AsyncGenerator[list[Event], None]:
+        seconds, is_first = FIRST_SECONDS, True
+        while not self._place.left:
             with suppress(TimeoutError):
-                await asyncio.wait_for(place.changed.wait(), GATHER_SECONDS)
-            place.changed.clear()
-            taken = list(_taken(made))
+                await asyncio.wait_for(self._place.changed.wait(), seconds)
+            self._place.changed.clear()
+            taken = list(_taken(self._made))
             batch = [event for event in taken if isinstance(event, Event)]
-            if batch:
+            if batch or is_first:
                 yield batch
+            seconds, is_first = GATHER_SECONDS, False
             if len(batch) < len(taken):
                 if isinstance(taken[-1], BaseException):
                     raise taken[-1]
                 return
-    finally:
-        left.set()
 
 
 def _taken(made: SimpleQueue[Event | BaseException | None]) -> Iterator[Event | BaseException | None]:

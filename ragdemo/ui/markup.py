@@ -37,7 +37,8 @@ def render_chapters(story: Story, chapters: Sequence[Chapter], place: str) -> Ma
     states = chapter_states(story, chapters)
     here = [chapter for chapter in chapters if chapter.place == place]
     numbered = enumerate(here, 1) if place == "row" else ((0, chapter) for chapter in here)
-    return Markup("").join(_chapter(story, one, states[one.name], number) for number, one in numbered)
+    shown = Markup("").join(_chapter(story, one, states[one.name], number) for number, one in numbered)
+    return Markup('<div class="chapters {}">{}</div>').format(place, shown) if shown else shown
 
 
 def _chapter(story: Story, chapter: Chapter, state: str, number: int) -> Markup:

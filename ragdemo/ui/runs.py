@@ -16,7 +16,7 @@ from ragdemo.errors import UserError
 from ragdemo.events import Counterfactual, Event, Progress, Result
 from ragdemo.request import Choices, Request
 from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
-from ragdemo.ui.line import Line, Place, batches
+from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, with_choice
@@ -40,20 +40,19 @@ class Step:
 
 
 class Pace:
-    """Lets through the first progress of each stage, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
+    """Lets through the first progress, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
 
     def __init__(self) -> None:
-        self._stage, self._shown = "", 0.0
+        self._shown = 0.0
 
     def is_due(self, batch: Sequence[Event]) -> bool:
         """Whether these events are shown; asking counts as showing them."""
         now = time.monotonic()
-        stage = batch[-1].stage if isinstance(batch[-1], Progress) else ""
-        is_progress = all(isinstance(event, Progress) for event in batch)
-        if is_progress and stage == self._stage and now - self._shown < _SHOWN_EVERY_SECONDS:
+        is_progress = batch and all(isinstance(event, Progress) for event in batch)
+        if is_progress and now - self._shown < _SHOWN_EVERY_SECONDS:
             return False
-        self._stage, self._shown = stage, now
-        return True
+        self._shown = now
+        return not batch or not isinstance(batch[-1], Result)  # the end is shown by itself
 
 
 class Runs:
@@ -74,10 +73,7 @@ class Runs:
         """The page after a press, again and again until all has happened; a bad request is a sentence."""
         session = visit.session_hash or ""
         try:
-            data = data | {self._blocks.story: self._blocks.story_in(data)}
             with self.line.place(session) as place:
-                story = await asyncio.to_thread(self._blocks.story_in, data)
-                data = data | {self._blocks.story: story}
                 step = await asyncio.to_thread(self._step, data, event)
                 async with aclosing(self._run(step, place)) as updates:
                     async for page in updates:
@@ -96,13 +92,13 @@ class Runs:
 
     def _step(self, data: Mapping[Any, Any], event: gr.EventData) -> Step:
         """What a press leads to; raises `UserError` with what is wrong about it."""
-        story: Story = data[self._blocks.story]
         shelf: Shelf = data[self._blocks.shelf]
-        act = str(getattr(event, "act", ""))
+        act, before = str(getattr(event, "act", "")), self._blocks.outline_in(data)
         if act == "run":
-            return self._fresh(self._request(data), shelf, Story())
-        if act == "redraw" and story.request is not None:
-            return self._fresh(story.request, shelf, story)
+            return self._fresh(self._request(data, before.request), shelf, Story())
+        if act == "redraw" and before.request is not None:
+            return self._fresh(before.request, shelf, before)
+        story = self._blocks.story_in(data)
         if act == "check" and story.can_choose:
             return self._counterfactuals(story)
         if act == "own":
@@ -114,9 +110,9 @@ class Runs:
             return Step(replace(story, request=request))
         return self._again(story, request, shelf)
 
-    def _request(self, data: Mapping[Any, Any]) -> Request:
+    def _request(self, data: Mapping[Any, Any], before: Request | None) -> Request:
         """What the column says; what it has no control for stays as the last run of the same prompt had it."""
-        ask, before = self._blocks.ask, data[self._blocks.story].request
+        ask = self._blocks.ask
         shelf: Shelf = data[self._blocks.shelf]
         method = str(data[ask.method])
         asked = Request(
@@ -180,41 +176,39 @@ class Runs:
     async def _run(self, step: Step, place: Place) -> AsyncGenerator[Updates, None]:
         """The page as a step goes on, from the line to the oracle's word on the pictures."""
         blocks, story = self._blocks, step.story
-        # all of the page each time: what is not named costs Gradio more than what is as it was
-        page: Updates = {blocks.pill: await self._pill()}
         if step.start is None:
             said = blocks.say(step.sentence, busy=True) if step.sentence else {}
-            yield page | await self._shown(story) | said
+            yield await self._shown(story) | said
             return
         while self.line.before(place) and not place.left:
-            yield page | blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
+            yield blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
             await _changed(place)
         if place.left:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
-        async with aclosing(self._follow(story, step.start(), place)) as stories:
-            async for story in stories:
-                page |= await self._shown(story)
-                yield page
+        with Batches(step.start(), place) as taken:
+            status = await self._status()
+            # all of the page each time: what is not named costs Gradio more than what is as it was
+            page: Updates = {blocks.pill: render("pill.html", status=status)}
+            if story.last(Result) is None and status.state != "ready":
+                story = replace(story, message=_LOADING)
+            async with aclosing(self._follow(story, taken, place)) as stories:
+                async for story in stories:
+                    page |= await self._shown(story)
+                    yield page
         self.line.pass_on(place)
-        page[blocks.pill] = await self._pill()
+        page[blocks.pill] = render("pill.html", status=await self._status())
         looked = await asyncio.to_thread(self._services.checked, story)
         yield page | await self._shown(replace(looked, is_settled=True))
 
-    async def _follow(
-        self, story: Story, events: Iterator[Event], place: Place
-    ) -> AsyncGenerator[Story, None]:
+    async def _follow(self, story: Story, taken: Batches, place: Place) -> AsyncGenerator[Story, None]:
         """The run after each batch of events, the last time as it has ended."""
         pace, known = Pace(), len(story.events)
-        if story.last(Result) is None and (await self._status()).state != "ready":
-            story = replace(story, message=_LOADING)
-        yield story
         try:
-            async with aclosing(batches(events, place)) as taken:
-                async for batch in taken:
-                    story = story.after(batch)
-                    if pace.is_due(batch) and not isinstance(batch[-1], Result):  # the end is shown below
-                        yield story
+            async for batch in taken:
+                story = story.after(batch) if batch else story
+                if pace.is_due(batch):
+                    yield story
             is_whole = len(story.events) > known and isinstance(story.events[-1], Result)
             story = story.stopped() if place.left and not is_whole else story.finished()
         except SENTENCES as error:
@@ -227,9 +221,6 @@ class Runs:
     async def _shown(self, story: Story) -> Updates:
         """The page of a run; its pictures are encoded in a thread."""
         return await asyncio.to_thread(self._blocks.of_story, story, busy=True)
-
-    async def _pill(self) -> str:
-        return render("pill.html", status=await self._status())
 
     async def _status(self) -> Status:
         return await asyncio.to_thread(self._services.runner.status, self._services.profile.name)
