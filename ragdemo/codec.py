@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from ragdemo.events import Event
-from ragdemo.request import Model
 
 KeepImage = Callable[[Image.Image], dict[str, Any]]
 LoadImage = Callable[[Mapping[str, Any]], Image.Image]
@@ -42,7 +41,7 @@ def _encode(value: Any, keep: KeepImage) -> Any:
             raise TypeError(f"an event holds an array of {value.dtype}; give it numbers")
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
         return {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}
-    if isinstance(value, Model) or hasattr(value, "to_json"):
+    if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
         return {field.name: _encode(getattr(value, field.name), keep) for field in fields(value)}

@@ -125,13 +125,23 @@ def _used(events: Sequence[Event]) -> tuple[str, ...]:
         if isinstance(event, Result):
             return event.recipe.references
         if isinstance(event, References):
-            return tuple(reference.id for reference in event.used)
+            return _ids(event)
     return ()
 
 
 def _captions(events: Sequence[Event]) -> tuple[str, ...]:
-    """The captions that the run's own drawing was prompted with, none if its method writes none."""
-    return next((e.captions for e in reversed(events) if isinstance(e, RetrievalCaptions)), ())
+    """The captions that the run's own drawing was prompted with, one per reference; none if its method writes none."""
+    used, said, captions = _used(events), dict[str, str](), tuple[str, ...]()
+    for event in events:
+        if isinstance(event, RetrievalCaptions):
+            said |= dict(zip(event.concepts, event.captions, strict=True))
+        elif isinstance(event, References) and said and _ids(event) == used:
+            captions = tuple(said.get(one.concept, one.caption) for one in event.used)
+    return captions
+
+
+def _ids(references: References) -> tuple[str, ...]:
+    return tuple(reference.id for reference in references.used)
 
 
 def _condition(request: Request, references: tuple[Reference, ...]) -> ImageReferences | NoReference:

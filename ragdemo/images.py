@@ -147,7 +147,12 @@ def encode_png(image: Image.Image) -> bytes:
 
 def data_url(image: Image.Image) -> str:
     """A picture as a `data:` URL that holds a PNG."""
-    return f"{DATA_URL_START}png;base64,{base64.b64encode(encode_png(image)).decode()}"
+    return png_url(encode_png(image))
+
+
+def png_url(png: bytes) -> str:
+    """A PNG file as a `data:` URL."""
+    return f"{DATA_URL_START}png;base64,{base64.b64encode(png).decode()}"
 
 
 def from_data_url(url: str, name: str | None = None, *, longest_side: int = LONGEST_SIDE) -> Image.Image:

@@ -22,9 +22,9 @@ from ragdemo.evaluation.statistics import bootstrap
 from ragdemo.library.index import open_index
 from ragdemo.library.store import open_library
 from ragdemo.library.vectors import SHIPPED_FOLDER
-from ragdemo.methods.realrag.head import HeadedEncoder
+from ragdemo.methods.realrag.head import VARIANTS, HeadedEncoder
 from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
-from ragdemo.methods.realrag.training import VARIANTS, HeadSettings, train_head
+from ragdemo.methods.realrag.training import HeadSettings, train_head
 from ragdemo.models.encoder import load_encoder
 from ragdemo.profiles import ASSETS, get_profile
 from ragdemo.training.loop import Context

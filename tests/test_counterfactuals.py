@@ -12,9 +12,20 @@ from library_world import write_small_library
 from PIL import Image
 
 from ragdemo.counterfactuals import changes, draw_changes, same_kind_references
-from ragdemo.events import Counterfactual, Draft, Event, Progress, References, Result
-from ragdemo.library.store import open_library
+from ragdemo.events import (
+    Counterfactual,
+    Draft,
+    Event,
+    Progress,
+    Reference,
+    References,
+    Result,
+    RetrievalCaptions,
+)
+from ragdemo.library.store import Library, open_library
 from ragdemo.methods.imagerag.method import ImageRAG
+from ragdemo.profiles import PROFILES
+from ragdemo.recipe import Recipe
 from ragdemo.request import Request
 from ragdemo.run.inprocess import InProcess
 
@@ -65,10 +76,25 @@ def test_words_that_were_not_rewritten_answer_nothing() -> None:
     assert [len(references_of(drawing)) for drawing in painter.drawn] == [1, 0, 0]
 
 
-def reference(library, image_id: str):
-    from ragdemo.events import Reference
+def test_another_reference_is_drawn_with_the_captions_of_the_references_that_the_result_used() -> None:
+    critic = ScriptedCritic(rephrase=["a flower"])
+    library, painter = open_library("pocket"), Painter()
+    box = replace(tools(critic, painter), library=library, split="eval", profile=PROFILES["sdxl"])
+    vizor, quusik = (reference(library, f"{name}-flower-eval-0", name) for name in ("vizor", "quusik"))
+    recipe = Recipe(TWO_FLOWERS, (vizor.id,), "f" * 16, {})
+    events = [
+        RetrievalCaptions(("vizor", "snow"), ("a photo of vizor", "a photo of snow"), "", 0.1),
+        References((vizor,), (), 3, 0.1),
+        RetrievalCaptions(("quusik",), ("a photo of quusik",), "", 0.1),
+        References((quusik,), (), 3, 0.1),
+        Result(Image.new("RGB", (8, 8)), recipe, 0.1),
+    ]
+    (swapped,) = drawn(list(draw_changes(TWO_FLOWERS, events, box)))["another reference"]
+    assert swapped.prompt == f"according to these images of a photo of vizor, {TWO_FLOWERS.prompt}"
 
-    return Reference(image_id, library.caption(image_id), 0.5, "it", library.image(image_id))
+
+def reference(library: Library, image_id: str, concept: str = "it") -> Reference:
+    return Reference(image_id, library.caption(image_id), 0.5, concept, library.image(image_id))
 
 
 @pytest.mark.slow

@@ -78,7 +78,9 @@ def _run(options: argparse.Namespace) -> None:
 
     out = path_of(options.out)
     with whole_folder(out) as folder:
-        runner = InProcess(options.device, options.allow_download, allow_paths=True)
+        runner = InProcess(
+            options.device, options.allow_download, True, profile=options.profile, library=options.library
+        )
         write_run([_reported(event) for event in runner.run(request, (), pictures)], folder)
     print(out / AUGMENTED)
 
@@ -117,7 +119,7 @@ def _search(options: argparse.Namespace) -> None:
             f"There is no picture {options.query!r}; name an existing image file, or search by words."
         )
     query: str | Image.Image = read_image(options.query) if is_image else options.query
-    runner = InProcess(allow_paths=True, profile=options.profile, library=options.library)
+    runner = InProcess(allow_paths=True)
     found = runner.search(
         query, k, options.library, options.profile, hybrid=options.hybrid, split=options.split
     )

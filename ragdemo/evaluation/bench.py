@@ -45,11 +45,12 @@ def main(
         raise UserError(f"The report {out} is no JSON file; choose a name that ends in .json.")
     folder = out.with_suffix(".rows")
     records = measure(method, folder, limit, seeds, library)
+    of = "" if library == "pocket" else f" --library {library}"
     packages = ("torch", "diffusers", "transformers", "open_clip_torch", "faiss-cpu")
     report = {
         "method": method,
         "split": "report",
-        "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds} --out {out}",
+        "command": f"python -m ragdemo bench --method {method} --limit {limit} --seeds {seeds}{of} --out {out}",
         "rows": plan.rows(records),
         "weights": measured_weights(get_profile(PROFILE)),
         "versions": {name: importlib.metadata.version(name) for name in packages},
@@ -64,7 +65,7 @@ def main(
 def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "pocket") -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
     threads = torch.get_num_threads()
-    tools = InProcess().tools(PROFILE, library)
+    tools = InProcess(profile=PROFILE, library=library).tools(PROFILE, library)
     torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
     trained = {k: v.fingerprint for k, v in tools.retrievers.items() if not isinstance(v, UserError)}
     mark = {

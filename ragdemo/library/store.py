@@ -148,9 +148,7 @@ def open_library(name: str | Path) -> Library:
     return Library(folder, str(header.get("name", folder.name)), str(header.get("version", "1")), rows)
 
 
-def write_library(
-    folder: Path, name: str, images: Iterable[NewImage], *, version: str = "1", quality: int = 90
-) -> Library:
+def write_library(folder: Path, name: str, images: Iterable[NewImage], *, quality: int = 90) -> Library:
     """Write images as WebP files with their metadata and open the result.
 
     The folder appears whole or not at all. Raises `UserError` if it is not empty or cannot be written, if two images
@@ -164,7 +162,7 @@ def write_library(
         count = _write_rows(work, images, quality)
         if not count:
             raise UserError(f"There is no image for the library {name!r}; name at least one readable file.")
-        header = {"format": FORMAT, "name": name, "version": version, "count": count}
+        header = {"format": FORMAT, "name": name, "version": "1", "count": count}
         (work / LIBRARY_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
     return open_library(folder)
 

@@ -16,9 +16,9 @@ from ragdemo.errors import UserError
 from ragdemo.library.index import VectorIndex, open_index
 from ragdemo.library.store import Library, open_library
 from ragdemo.library.vectors import SHIPPED_FOLDER
-from ragdemo.methods.realrag.head import HeadedEncoder, save_head
+from ragdemo.methods.realrag.head import VARIANTS, HeadedEncoder, save_head
 from ragdemo.methods.realrag.mining import TrainingSet, class_names, draw_classes, gather
-from ragdemo.methods.realrag.training import VARIANTS, HeadSettings, epoch_steps, train_head, training_key
+from ragdemo.methods.realrag.training import HeadSettings, epoch_steps, train_head, training_key
 from ragdemo.models.base import ImageGenerator, JointEncoder
 from ragdemo.models.diffusion import load_generator
 from ragdemo.models.downloads import require_downloads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +13,7 @@ from PIL import Image
 from ragdemo.codec import encode_event
 from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference, Result
-from ragdemo.images import data_url, from_data_url, image_sha256
+from ragdemo.images import data_url, from_data_url, image_sha256, png_url
 from ragdemo.recipe import png_with_recipe
 from ragdemo.request import MAX_OWN_IMAGES, Choices, ImageRef, Request
 
@@ -119,12 +118,15 @@ class Endpoints:
 
 def event_json(event: Event) -> dict[str, Any]:
     """An event with its pictures as data URLs; a picture inside a reference is the reference's `png`."""
-    data = encode_event(
-        event, lambda image: {"width": image.width, "height": image.height, "png": data_url(image)}
-    )
-    if isinstance(event, Result):
-        png = base64.b64encode(png_with_recipe(event.image, event.recipe)).decode("ascii")
-        data["image"]["png"] = f"data:image/png;base64,{png}"
+
+    def keep(image: Image.Image) -> dict[str, Any]:
+        if isinstance(event, Result) and image is event.image:
+            url = png_url(png_with_recipe(image, event.recipe))
+        else:
+            url = data_url(image)
+        return {"width": image.width, "height": image.height, "png": url}
+
+    data = encode_event(event, keep)
     return {key: _flat(value) if key != "image" else value for key, value in data.items()}
 
 

@@ -22,6 +22,7 @@ from ragdemo.ui.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from ragdemo.library.catalogue import Catalogue
     from ragdemo.methods.base import Method
+    from ragdemo.methods.chapters import Chapter
     from ragdemo.profiles import Profile
     from ragdemo.run.base import Runner
 
@@ -90,19 +91,33 @@ class Blocks:
     pill: gr.HTML
     services: Services
 
-    def of_story(self, story: Story, *, busy: bool = False) -> Updates:
-        """Everything that shows a run, as it is now."""
-        name = story.request.method if story.request else self.services.methods[0].name
-        chapters = self.services.method(name).chapters
-        has_failed = bool(story.message) and story.phase is not Phase.RUNNING
-        phase = "failed" if has_failed else story.phase.value
+    @property
+    def run_outputs(self) -> list[Any]:
+        """What `of_story` fills."""
+        return [self.row, self.below, self.check, self.story, self.ask.actions]
+
+    def chapters_of(self, story: Story) -> Updates:
+        """The chapters of a run, above the fold and below it."""
+        chapters = self._chapters(story)
         return {
             self.row: render_chapters(story, chapters, "row"),
             self.below: render_chapters(story, chapters, "below"),
+        }
+
+    def of_story(self, story: Story, *, busy: bool = False) -> Updates:
+        """Everything that shows a run, as it is now."""
+        has_failed = bool(story.message) and story.phase is not Phase.RUNNING
+        phase = "failed" if has_failed else story.phase.value
+        return {
+            **self.chapters_of(story),
             self.check: render("counterfactuals.html", run=story),
             self.story: Kept.of(story) if story.is_settled else story,
-            **self.say(announcement(story, chapters), phase, story.link, busy=busy),
+            **self.say(announcement(story, self._chapters(story)), phase, story.link, busy=busy),
         }
+
+    def _chapters(self, story: Story) -> Sequence[Chapter]:
+        name = story.request.method if story.request else self.services.methods[0].name
+        return self.services.method(name).chapters
 
     def outline_in(self, data: Mapping[Any, Any]) -> Story:
         """The run that the visitor's state holds, perhaps without its events, whose pictures take time to decode."""

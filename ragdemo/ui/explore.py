@@ -49,13 +49,13 @@ class Explore:
         if first.request is not None:
             ask.seed.value = first.request.seed
         self.runs = Runs(services, self.blocks)
-        self._wire(self.runs, quiet)
+        self._wire(quiet)
 
     @property
     def link_outputs(self) -> list[Any]:
         """What `open_link` fills."""
         ask, blocks = self.blocks.ask, self.blocks
-        return [ask.prompt, ask.method, ask.seed, *blocks.of_story(Story()), self.looked]
+        return [ask.prompt, ask.method, ask.seed, *blocks.run_outputs, self.looked]
 
     def open_link(self, visit: gr.Request) -> Updates:
         """The page as the address asks for it (`?prompt=&method=&seed=`), with its recorded run if there is one.
@@ -66,8 +66,7 @@ class Explore:
         ask, blocks, fields = self.blocks.ask, self.blocks, self._asked_by(dict(visit.query_params))
         story = self._recorded_story(fields.get(ask.prompt, ask.prompt.value))
         if not fields:
-            shown = blocks.of_story(story) if story and story.found else {}
-            return {self.looked: [shown[blocks.row], shown[blocks.below]] if shown else None}
+            return {self.looked: [*blocks.chapters_of(story).values()] if story and story.found else None}
         if story is None or story.request is None or _differs(story.request, fields, ask):
             return {ask.seed: FIRST_SEED} | fields | blocks.of_story(Story())
         return (
@@ -86,8 +85,8 @@ class Explore:
             fields[ask.seed] = int(seed)
         return fields
 
-    def _wire(self, runs: Runs, quiet: dict[str, Any]) -> None:
-        ask, blocks = self.blocks.ask, self.blocks
+    def _wire(self, quiet: dict[str, Any]) -> None:
+        runs, ask, blocks = self.runs, self.blocks.ask, self.blocks
         running = gr.on(
             [
                 ask.actions.submit,
@@ -116,10 +115,10 @@ class Explore:
         ask.own.upload(self._add_own, [blocks.shelf, ask.own], own, **quiet)
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
         for prompt, chip in ask.chips:
-            outputs = [ask.method, ask.seed, *controls, *blocks.of_story(Story())]
+            outputs = [ask.method, ask.seed, *controls, *blocks.run_outputs]
             # in the browser alone: a press of Run right after finds it there, and what is typed then stays
             chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
-            chip.click(self._example(prompt, runs), None, outputs, **quiet)
+            chip.click(self._example(prompt), None, outputs, **quiet)
         blocks.below.download(self._download, {blocks.story}, blocks.download, **quiet)
 
     def _add_own(self, shelf: Shelf, files: list[str], visit: gr.Request) -> Updates:
@@ -174,13 +173,13 @@ class Explore:
         """Made when asked for, as nobody waits for it before."""
         return download(self.blocks.story_in(data))
 
-    def _example(self, prompt: str, runs: Runs) -> Callable[[gr.Request], Updates]:
+    def _example(self, prompt: str) -> Callable[[gr.Request], Updates]:
         """Shows an example at once from its recording, if there is one and no run is going on."""
 
         def show(visit: gr.Request) -> Updates:
             ask = self.blocks.ask
             story = self._recorded_story(prompt)
-            if story is None or story.request is None or runs.line.holds(visit.session_hash or ""):
+            if story is None or story.request is None or self.runs.line.holds(visit.session_hash or ""):
                 return {ask.seed: gr.skip()}
             asked = story.request
             fields = {ask.method: asked.method, ask.seed: asked.seed}

@@ -22,6 +22,7 @@ from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, with_choice
 
 if TYPE_CHECKING:
+    from ragdemo.recipe import Recipe
     from ragdemo.run.base import Status
 
 _LOADING = "The models are still loading; the run starts as soon as they are ready."
@@ -65,7 +66,7 @@ class Runs:
     @property
     def outputs(self) -> list[Any]:
         """Everything that `act` changes."""
-        return [*self._blocks.of_story(Story()), self._blocks.pill]
+        return [*self._blocks.run_outputs, self._blocks.pill]
 
     async def act(
         self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request
@@ -95,9 +96,9 @@ class Runs:
         shelf: Shelf = data[self._blocks.shelf]
         act, before = str(getattr(event, "act", "")), self._blocks.outline_in(data)
         if act == "run":
-            return self._fresh(self._request(data, before.request), shelf, Story())
+            return self._fresh(self._request(data, before.request), shelf)
         if act == "redraw" and before.request is not None:
-            return self._fresh(before.request, shelf, before)
+            return self._fresh(before.request, shelf, before.opened)
         story = self._blocks.story_in(data)
         if act == "check" and story.can_choose:
             return self._counterfactuals(story)
@@ -133,10 +134,10 @@ class Runs:
             choices=choices.changed(own=shelf.refs),
         )
 
-    def _fresh(self, request: Request, shelf: Shelf, before: Story) -> Step:
+    def _fresh(self, request: Request, shelf: Shelf, opened: Recipe | None = None) -> Step:
         """A run from its beginning."""
         self._services.check(request)
-        story = begin(request, opened=before.opened)
+        story = begin(request, opened=opened)
         return Step(story, lambda: self._iterate(request, (), shelf))
 
     def _again(self, story: Story, request: Request, shelf: Shelf) -> Step:

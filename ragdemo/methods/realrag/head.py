@@ -24,6 +24,7 @@ from ragdemo.models.base import ONE_AT_A_TIME, JointEncoder
 
 CONFIG_FILE, WEIGHTS_FILE = "head.json", "head.safetensors"
 HIDDEN = 512
+VARIANTS = ("normal", "real")  # the folders of the two heads
 
 
 class ResidualHead(nn.Module):

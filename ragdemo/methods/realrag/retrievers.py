@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from ragdemo.errors import UserError
 from ragdemo.library.index import VectorIndex
 from ragdemo.library.search import Searcher
-from ragdemo.methods.realrag.head import HeadedEncoder, load_head
+from ragdemo.methods.realrag.head import VARIANTS, HeadedEncoder, load_head
 from ragdemo.profiles import Spec
-
-VARIANTS = ("normal", "real")
 
 
 class Heads:
@@ -18,18 +17,23 @@ class Heads:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._made: WeakKeyDictionary[Searcher, dict[str, Searcher]] = WeakKeyDictionary()
 
     def searchers(self, frozen: Searcher) -> dict[str, Searcher | UserError]:
         """A searcher for each head by name; a head that is not there is left out.
 
         A head moves the frozen encoder's vectors, so no picture is embedded anew. A head that is damaged or belongs to
-        another encoder is its error instead: whoever asks for it gets the sentence, and everything else goes on.
+        another encoder is its error instead: whoever asks for it gets the sentence, and everything else goes on; it is
+        read again the next time.
         """
+        made = self._made.setdefault(frozen, {})
         found: dict[str, Searcher | UserError] = {}
         for name in VARIANTS:
-            if (self._folder / name).is_dir():
+            if name in made:
+                found[name] = made[name]
+            elif (self._folder / name).is_dir():
                 try:
-                    found[name] = _headed(frozen, self._folder / name)
+                    found[name] = made[name] = _headed(frozen, self._folder / name)
                 except UserError as error:
                     found[name] = error
         return found

@@ -20,8 +20,6 @@ from ragdemo.methods.realrag.head import ResidualHead
 from ragdemo.methods.realrag.loss import reflective_loss
 from ragdemo.methods.realrag.mining import TrainingSet
 
-VARIANTS = ("normal", "real")
-
 
 @dataclass(frozen=True)
 class HeadSettings:
