@@ -101,8 +101,10 @@ def scripted_page() -> Iterator[ScriptedPage]:
         page = ScriptedPage("", method, runner, services)
         asked = Request(prompt=RECORDED, method=method.name, seed=5)
         # a scripted run needs the encoder alone, and the rest follows
-        while runner.status().state != "ready":
+        deadline = time.monotonic() + 120
+        while runner.status().state == "loading" and time.monotonic() < deadline:
             time.sleep(0.05)
+        assert runner.status().state == "ready", runner.status()
         page.recording = [event for event in runner.run(asked) if not isinstance(event, Progress)]
         with serve(build_page(services)) as address:
             page.address = address

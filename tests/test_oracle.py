@@ -97,16 +97,17 @@ def test_damaged_pictures_stay_pictures() -> None:
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    _train(whole).wait()
+    assert _train(whole).wait(300) == 0
     shutil.copytree(whole / "pools", killed / "pools")
     process = _train(killed)
     states = killed / "states"
-    while process.poll() is None and not any(states.glob("oracle-*.pt")):
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not any(states.glob("oracle-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "assets").exists(), "the training ended before it could be killed"
-    assert _train(killed).wait() == 0
+    assert _train(killed).wait(300) == 0
     first, second = (load_file(run / "assets" / "oracle" / "model.safetensors") for run in (whole, killed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)

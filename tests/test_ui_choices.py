@@ -37,9 +37,11 @@ def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
     assert page.locator(".chapter.result img").get_attribute("src") != before
     expect(cards.first.locator(".note")).to_have_text("✓ pinned")
     # what was chosen for a prompt holds for the next run of it
+    asked = len(scripted.method.requests)
     page.locator("#run").click()
     page.wait_for_timeout(300)
     finished(page)
+    assert len(scripted.method.requests) == asked + 1
     assert scripted.method.requests[-1].choices.rejected == (rejected,)
     page.get_by_role("button", name="take back").click()
     expect(page.locator(".turned-down")).to_have_count(0, timeout=RUN)
@@ -64,9 +66,11 @@ def test_pictures_of_ones_own_join_the_references_and_leave_them(
     assert (own.sha256, own.name) == (image_sha256(read_image(file)), "my butterfly.png")
     assert own.sha256 == image_sha256(Image.new("RGB", (40, 30), "white"))
     expect(page.locator(".own li")).to_have_count(1)
+    asked = len(scripted.method.requests)
     page.locator("#run").click()
     page.wait_for_timeout(300)
     finished(page)
+    assert len(scripted.method.requests) == asked + 1
     assert scripted.method.requests[-1].choices.own == (own,)
     page.get_by_role("button", name="Remove: my butterfly.png").click()
     expect(page.locator(".own li")).to_have_count(0, timeout=RUN)
@@ -205,9 +209,11 @@ def test_a_saved_picture_restores_everything_and_draws_again(
     assert scripted.method.requests[-1] == wanted
     assert page.locator(".chapter.result img").get_attribute("src") == picture
     expect(page.locator(".warning")).to_have_count(0)
+    asked = len(scripted.method.requests)
     page.locator("#run").click()  # keeps what the page has no control for
     page.wait_for_timeout(300)
     finished(page)
+    assert len(scripted.method.requests) == asked + 1
     assert scripted.method.requests[-1] == wanted
 
 

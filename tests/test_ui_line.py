@@ -88,7 +88,7 @@ def test_leaving_a_run_ends_the_batches_at_once_and_closes_it_at_its_next_event(
 
     def run() -> Iterator[Event]:
         try:
-            while True:
+            for _ in range(10):
                 yield Progress("draft", 1, 2)
                 time.sleep(0.4)
         finally:

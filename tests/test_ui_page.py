@@ -37,6 +37,7 @@ def test_the_whole_change_is_above_the_fold_in_one_row(page: Page) -> None:
     assert len({round(box["y"]) for box in boxes if box}) == 1
     assert sorted(boxes, key=lambda box: box["x"] if box else 0) == boxes
     assert bottom(page, "#run") < 900
+    expect(page.locator("#row img")).to_have_count(3)
     for picture in page.locator("#row img").all():  # 128 pixels are at most doubled
         box = picture.bounding_box()
         assert box is not None
@@ -51,7 +52,7 @@ def test_on_a_phone_the_result_follows_the_draft_within_one_screen(
         finished(page)
         top = bottom(page, ".chapter.draft h2")
         assert bottom(page, ".chapter.result .shot") - top < 800
-        assert bottom(page, "#run") < 844 + page.evaluate("scrollY")
+        assert bottom(page, "#run") + page.evaluate("scrollY") < 844
 
 
 def test_the_slider_moves_by_mouse_and_by_keys(page: Page) -> None:
