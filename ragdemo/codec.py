@@ -55,7 +55,7 @@ def _encode(value: Any, keep: KeepImage) -> Any:
 def _decode(kind: Any, data: Any, load: LoadImage) -> Any:
     if kind is Image.Image:
         return load(data)
-    if np.ndarray in (kind, get_origin(kind)):
+    if np.ndarray in (kind, get_origin(_named(kind))):
         return np.frombuffer(base64.b64decode(data["data"]), data["dtype"]).reshape(data["shape"]).copy()
     if get_origin(kind) is not None:
         return _decode_generic(get_origin(kind), get_args(kind), data, load)
@@ -80,6 +80,11 @@ def _decode_generic(origin: Any, arguments: tuple[Any, ...], data: Any, load: Lo
     if isinstance(data, list):
         return [_decode(arguments[0], item, load) for item in data]
     return {key: _decode(arguments[1], item, load) for key, item in data.items()}
+
+
+def _named(kind: Any) -> Any:
+    """What a `type X = …` statement stands for, or the hint itself: NumPy's `NDArray` is one from Python 3.12 on."""
+    return getattr(get_origin(kind) or kind, "__value__", kind)
 
 
 @cache
