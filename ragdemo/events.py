@@ -59,11 +59,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Step `step` of `total` of `stage` (such as "draft", "critic", "retrieval" or "generation") is done."""
+    """Step `step` of `total` of `stage` (such as "draft", "critic", "retrieval" or "generation") is done.
+
+    `preview` is what is drawn so far, now and then.
+    """
 
     stage: str
     step: int
     total: int
+    preview: Image.Image | None = None
 
     @property
     def summary(self) -> str:

@@ -80,6 +80,7 @@ class Profile:
 
 _POCKET = ASSETS / "pocket"
 _LOAD_GENERATOR = "ragdemo.models.diffusion:load_generator"
+_LOAD_JANUS = "ragdemo.models.janus:load_janus"
 _LOAD_CRITIC = "ragdemo.models.critic:load_critic"
 _LOAD_ENCODER = "ragdemo.models.encoder:load_encoder"
 _LOAD_HEADS = "ragdemo.methods.realrag.retrievers:load_heads"
@@ -185,7 +186,25 @@ SDXL = Profile(
     memory_gigabytes=32,
 )
 
-PROFILES = {profile.name: profile for profile in (POCKET, SDXL)}
+_JANUS = "deepseek-community/Janus-Pro-1B"
+
+# As published (AR-RAG, section 4): guidance scale 5, temperature 1.
+JANUS_PRO = Profile(
+    name="janus-pro",
+    roles={
+        "autoregressive": Spec(
+            loader=_LOAD_JANUS,
+            weights=_JANUS,
+            dtype="bfloat16",
+            defaults={"guidance_scale": 5.0, "temperature": 1.0},
+            downloads=(Download(_JANUS, ("*.json", "*.jinja", "*.safetensors"), 4.2),),
+        ),
+        "encoder": SDXL.roles["encoder"],
+    },
+    memory_gigabytes=10,
+)
+
+PROFILES = {profile.name: profile for profile in (POCKET, SDXL, JANUS_PRO)}
 
 
 def get_profile(name: str) -> Profile:

@@ -13,7 +13,7 @@ from ragdemo.errors import UserError
 from ragdemo.library import vectors
 from ragdemo.library.index import open_index
 from ragdemo.library.store import Library, open_library
-from ragdemo.library.vectors import VECTORS_FILE, default_folder, embed_library
+from ragdemo.library.vectors import VECTORS, default_folder, embed_library
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_another_encoder_shares_nothing(library: Library, tmp_path: Path) -> Non
 @pytest.mark.parametrize("position", [0, 100, -20])
 def test_damaged_vectors_are_made_again(library: Library, position: int) -> None:
     made = open_index(library, ColourEncoder())
-    path = default_folder(library, ColourEncoder()) / VECTORS_FILE
+    path = default_folder(library, ColourEncoder()) / VECTORS.file
     damaged = bytearray(path.read_bytes())
     damaged[position] ^= 0xFF
     path.write_bytes(damaged)
@@ -127,7 +127,7 @@ def test_damaged_vectors_are_made_again(library: Library, position: int) -> None
 
 def test_truncated_vectors_are_made_again(library: Library) -> None:
     open_index(library, ColourEncoder())
-    path = default_folder(library, ColourEncoder()) / VECTORS_FILE
+    path = default_folder(library, ColourEncoder()) / VECTORS.file
     path.write_bytes(path.read_bytes()[:-1])
     encoder = ColourEncoder()
     open_index(library, encoder)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ragdemo.cli.library import add_library
 from ragdemo.cli.runs import add_run, add_search
 from ragdemo.cli.training import add_bench, add_train
 from ragdemo.cli.values import fail
@@ -50,6 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="python -m ragdemo", description=sys.modules["ragdemo"].__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_run, add_search, add_vocabulary, add_world, add_train, add_bench):
+    for add in (add_run, add_search, add_library, add_vocabulary, add_world, add_train, add_bench):
         add(commands)
     return parser

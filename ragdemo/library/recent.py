@@ -24,11 +24,21 @@ class Recent(Generic[K, V]):
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of a key, made if it is not there; two threads that make it at once get the same one."""
+        found = self.find(key)
+        return (
+            self.keep(key, make()) if found is None else found
+        )  # made outside the lock, as it may take long
+
+    def find(self, key: K) -> V | None:
+        """The value of a key; None if it is not there."""
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        made = make()  # outside the lock, as it may take long
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def keep(self, key: K, made: V) -> V:
+        """The value of a key from now on: the one that is there already, else `made`."""
         with self._lock:
             value = self._values.setdefault(key, made)
             self._values.move_to_end(key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ragdemo.errors import UserError
+from ragdemo.methods.ar_rag.method import ARRAG
 from ragdemo.methods.base import Method
 from ragdemo.methods.imagerag.method import ImageRAG
 from ragdemo.methods.realrag.method import RealRAG
 
-METHODS: dict[str, Method] = {method.name: method for method in (ImageRAG(), RealRAG())}
+METHODS: dict[str, Method] = {method.name: method for method in (ImageRAG(), RealRAG(), ARRAG())}
 
 
 def get_method(name: str) -> Method:

@@ -27,7 +27,7 @@ def draw_with_extras(
     with closing(generator.draw(drawing)) as items:  # a consumer that goes away stops the model at once
         for item in items:
             if isinstance(item, Step):
-                yield Progress(stage, item.index, item.total)
+                yield Progress(stage, item.index, item.total, item.preview)
             else:
                 drawn = item
     return drawn

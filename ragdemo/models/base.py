@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 # Held by whoever builds a model: the libraries build theirs without weights first, a mode of the whole process.
@@ -26,18 +29,23 @@ class Role(Generic[T]):
 
 @dataclass(frozen=True)
 class Step:
-    """Denoising step or token `index` (1-based) of `total` is done."""
+    """Denoising step or code `index` (1-based) of `total` is done; `preview` is what is drawn so far, now and then."""
 
     index: int
     total: int
+    preview: Image.Image | None = None
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a drawing is sampled; `None` means the profile's own value."""
+    """How a drawing is sampled; `None` means the profile's own value.
+
+    `steps` are those of denoising; `temperature` divides the logits of an autoregressive model.
+    """
 
     steps: int | None = None
     guidance_scale: float | None = None
+    temperature: float | None = None
 
 
 class Condition(Protocol):
@@ -131,6 +139,75 @@ class ImageGenerator(Protocol):
         ...
 
 
+class ImageTokenizer(Protocol):
+    """Turns pictures into a square grid of codes and back."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights; codes of different fingerprints never mix."""
+        ...
+
+    @property
+    def grid(self) -> int:
+        """Codes per side."""
+        ...
+
+    @property
+    def codebook(self) -> Tensor:
+        """float32 `(V, D)`, unit norm."""
+        ...
+
+    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """uint16 `(N, grid, grid)`; a picture that is not square is cropped to its middle."""
+        ...
+
+    def decode(self, codes: np.ndarray) -> Image.Image:
+        """The picture of `(rows, grid)` codes, from the first row on."""
+        ...
+
+
+class CodeGenerator(ImageGenerator, Protocol):
+    """An autoregressive model: it draws a picture as codes in raster order, each given those before it."""
+
+    @property
+    def tokenizer(self) -> ImageTokenizer:
+        """What its codes stand for."""
+        ...
+
+
+class Steering(Protocol):
+    """Follows one batch of pictures while their codes are drawn; a context in which it may also hook into the model."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def prepare(self, position: int, codes: Tensor) -> None:
+        """Called before the model computes code `position`; `codes` `(B, grid²)` are known up to there."""
+        ...
+
+    def mix(self, position: int, probabilities: Tensor) -> Tensor:
+        """The distribution `(B, V)` to sample from instead of the model's own."""
+        ...
+
+    def extras(self, codes: Tensor) -> Sequence[Mapping[str, Any]]:
+        """What is to be kept beside each finished picture of codes `(B, grid²)`; see `Drawn.extras`."""
+        ...
+
+
+class SteeredCodes(Condition, Protocol):
+    """A condition under which codes are drawn."""
+
+    @property
+    def prefix(self) -> Sequence[int]:
+        """Codes that are given, from the first one on."""
+        ...
+
+    def steer(self, model: Any, conditions: Sequence[Self]) -> Steering:
+        """The steering of a batch that is drawn under `conditions`, one a picture, by a model of the library's own."""
+        ...
+
+
 class VisionCritic(Protocol):
     """A vision-language model that answers a question about an image in plain lines."""
 
@@ -158,6 +235,7 @@ class JointEncoder(Protocol):
         ...
 
 
+AUTOREGRESSIVE: Role[CodeGenerator] = Role("autoregressive", "draws a prompt code by code")
 GENERATOR: Role[ImageGenerator] = Role("generator", "draws a prompt, also beside reference images")
 CRITIC: Role[VisionCritic] = Role("critic", "looks at a picture and answers questions")
 ENCODER: Role[JointEncoder] = Role("encoder", "puts words and pictures into one space")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from queue import SimpleQueue
-from threading import Event
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import diffusers
@@ -18,11 +15,8 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.models.base import Condition, Drawing, Drawn, ImageReferences, NoReference, Sampling, Step
 from ragdemo.models.loading import choose_device, number_format, reading
+from ragdemo.models.streaming import OnStep, Worker
 from ragdemo.profiles import Spec
-
-
-class _Stopped(Exception):  # noqa: N818 (the wanted end of a loop, not an error)
-    """Raised inside the pipeline's step callback to leave its loop."""
 
 
 class DiffusersGenerator:
@@ -37,21 +31,21 @@ class DiffusersGenerator:
         self._pipe = pipe
         self._defaults = spec.defaults
         self._adapter = _Adapter(pipe, spec)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
+        self._worker = Worker("diffusion")
 
     def draw(self, drawing: Drawing[Any]) -> Generator[Step | Drawn, None, None]:
         """See `ImageGenerator.draw`; the pipeline runs ahead of its consumer by at most the steps that it takes."""
-        return self._stream(lambda on_step: self._draw([drawing], on_step)[0])
+        return self._worker.stream(lambda on_step: self._draw([drawing], on_step)[0])
 
     def draw_many(self, drawings: Sequence[Drawing[Any]]) -> list[Drawn]:
         """See `ImageGenerator.draw_many`."""
         if len({drawing.shape for drawing in drawings}) > 1:
             raise ValueError("drawings of different shapes cannot be made together; group them by shape")
-        return self._worker.submit(self._draw, drawings, None).result() if drawings else []
+        return self._worker.run(lambda: self._draw(drawings, lambda step: None)) if drawings else []
 
     def restore(self, image: Image.Image) -> Image.Image:
         """See `ImageGenerator.restore`."""
-        return self._worker.submit(self._restore, image.convert("RGB")).result()
+        return self._worker.run(lambda: self._restore(image.convert("RGB")))
 
     @torch.inference_mode()
     def _restore(self, image: Image.Image) -> Image.Image:
@@ -60,7 +54,11 @@ class DiffusersGenerator:
         latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")
         return processor.postprocess(vae.decode(latents).sample)[0]
 
-    def _draw(self, drawings: Sequence[Drawing[Any]], on_step: Callable[..., dict] | None) -> list[Drawn]:
+    def _draw(self, drawings: Sequence[Drawing[Any]], on_step: OnStep) -> list[Drawn]:
+        def report(pipe: DiffusionPipeline, index: int, _time: int, _tensors: dict) -> dict:
+            on_step(Step(index + 1, pipe.num_timesteps))
+            return {}
+
         sampling = self._completed(drawings[0].sampling)
         arguments: dict[str, Any] = {
             "prompt": [drawing.prompt for drawing in drawings],
@@ -68,7 +66,7 @@ class DiffusersGenerator:
             "guidance_scale": sampling.guidance_scale,
             # a CPU generator gives the same noise on every device
             "generator": [torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
-            "callback_on_step_end": on_step,
+            "callback_on_step_end": report,
         }
         arguments |= self._conditions([drawing.condition for drawing in drawings], sampling)
         return [Drawn(image) for image in self._pipe(**arguments).images]
@@ -104,27 +102,6 @@ class DiffusersGenerator:
         images = [image.convert("RGB") for image in references]
         # one adapter, many images: the outer list counts adapters
         return self._pipe.prepare_ip_adapter_image_embeds([images], None, self._pipe.device, 1, guided)[0]
-
-    def _stream(self, work: Callable[[Callable[..., dict]], Drawn]) -> Generator[Step | Drawn, None, None]:
-        """Run `work` in the worker thread; yield its steps as they end, then the drawing, or raise its error."""
-        steps: SimpleQueue[Step | None] = SimpleQueue()
-        stop = Event()
-
-        def on_step(pipe: DiffusionPipeline, index: int, _time: int, _tensors: dict) -> dict:
-            if stop.is_set():
-                raise _Stopped
-            steps.put(Step(index + 1, pipe.num_timesteps))
-            return {}
-
-        future: Future[Drawn] = self._worker.submit(work, on_step)
-        future.add_done_callback(lambda _: steps.put(None))
-        try:
-            while (step := steps.get()) is not None:
-                yield step
-            yield future.result()
-        finally:
-            stop.set()
-            wait([future])
 
 
 class _Adapter:

@@ -41,7 +41,8 @@ def write_run(events: Sequence[Event], folder: Path) -> None:
             image.save(folder / file, lossless=True)
         return {"width": image.width, "height": image.height, "file": file}
 
-    lines = [json.dumps(encode_event(event, keep), ensure_ascii=False) for event in events]
+    kept = [dataclasses.replace(one, preview=None) if isinstance(one, Progress) else one for one in events]
+    lines = [json.dumps(encode_event(event, keep), ensure_ascii=False) for event in kept]
     (folder / EVENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     draft = next((event for event in reversed(events) if isinstance(event, Draft)), None)
     if draft is not None:

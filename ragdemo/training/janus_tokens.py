@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers.models.janus.modeling_janus import JanusVQVAE
 
+from ragdemo.models.janus import quantise
 from ragdemo.training.cache import save_array
-from ragdemo.training.janus_vq import quantise, vq_folder
+from ragdemo.training.janus_vq import vq_folder
 from ragdemo.training.keys import constants, key_of
 from ragdemo.training.loop import Context
 from ragdemo.training.vae import to_tensor
 from ragdemo.weights import weights_hash
-from ragdemo.world.pool import describe_sample
-from ragdemo.world.render import SIZE
-from ragdemo.world.sampling import Sample, generator_sample
+from ragdemo.world.pool import PoolSpec, describe_sample, render_items
+from ragdemo.world.sampling import generator_sample
 from ragdemo.world.version import world_version
 
 STREAM = "train/janus"
 SHARD = 1_000
 BATCH = 50
+_AHEAD = 2  # shards that are drawn while one is encoded
 
 
 def train_janus_tokens(context: Context) -> None:
     """Draw `context.count` pictures (200,000 by default) and keep their codes; whole shards are not made again."""
     folder = token_folder(context)
     folder.mkdir(parents=True, exist_ok=True)
-    vq = open_tokenizer(context)
-    count = context.count or 200_000
-    for start in range(0, count, SHARD):
-        file = folder / f"{start:07d}.npy"
-        if file.exists():
-            continue
-        samples = [generator_sample(STREAM, i) for i in range(start, min(start + SHARD, count))]
-        parts = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
-        codes = np.concatenate([_codes(vq, part, context.device) for part in parts])
-        rows = json.dumps([describe_sample(sample) for sample in samples])
-        file.with_suffix(".json").write_text(rows, encoding="utf-8")
-        save_array(file, codes)
-        print(f"janus-tokens {start + len(samples)}/{count}", flush=True)
+    vq, count = open_tokenizer(context), context.count or 200_000
+    spec = PoolSpec("generator", STREAM, count)
+    shards = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
+    missing = [shard for shard in shards if not _file(folder, shard).exists()]
+    with ProcessPoolExecutor(context.workers or os.cpu_count(), mp_context=get_context("spawn")) as executor:
+        drawn: deque[list[Future[np.ndarray]]] = deque()
+        for turn in range(len(missing) + _AHEAD):
+            if turn < len(missing):
+                drawn.append([executor.submit(render_items, spec, part) for part in _parts(missing[turn])])
+            if turn >= _AHEAD:
+                shard, parts = missing[turn - _AHEAD], drawn.popleft()
+                codes = [_codes(vq, part.result()[:, 0], context.device) for part in parts]
+                rows = json.dumps([describe_sample(generator_sample(STREAM, i)) for i in shard])
+                _file(folder, shard).with_suffix(".json").write_text(rows, encoding="utf-8")
+                save_array(_file(folder, shard), np.concatenate(codes))
+                print(f"janus-tokens {shard.stop}/{count}", flush=True)
 
 
 def token_folder(context: Context) -> Path:
@@ -74,8 +81,15 @@ class Tokens:
         return len(self.codes)
 
 
+def _file(folder: Path, shard: range) -> Path:
+    return folder / f"{shard.start:07d}.npy"
+
+
+def _parts(shard: range) -> list[range]:
+    return [shard[i : i + BATCH] for i in range(0, len(shard), BATCH)]
+
+
 @torch.inference_mode()
-def _codes(vq: JanusVQVAE, samples: Sequence[Sample], device: torch.device) -> np.ndarray:
-    pixels = np.stack([np.asarray(sample.image(SIZE)) for sample in samples])
+def _codes(vq: JanusVQVAE, pixels: np.ndarray, device: torch.device) -> np.ndarray:
     codes: np.ndarray = quantise(vq, to_tensor(pixels, device))[2].flatten(1).cpu().numpy()
     return codes.astype(np.uint16)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from transformers import JanusVQVAEConfig
 from transformers.models.janus.modeling_janus import JanusVQVAE, JanusVQVAEResnetBlock
 
+from ragdemo.models.janus import quantise, restore
 from ragdemo.training import adversarial
 from ragdemo.training.adversarial import PatchDiscriminator, adversarial_losses, careful_reconstruction_loss
 from ragdemo.training.export import shipped_card, write_card
@@ -61,21 +62,6 @@ def vq_config(width: int) -> JanusVQVAEConfig:
         image_token_embed_dim=width,
         num_hidden_layers=2,
     )
-
-
-def quantise(vq: JanusVQVAE, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pictures `(B, 3, H, W)` to unit vectors, their codebook entries (both `(B, h, w, 8)`) and codes `(B, h, w)`."""
-    hidden = vq.quant_conv(vq.encoder(images)).float().permute(0, 2, 3, 1)
-    unit = F.normalize(hidden, dim=-1)
-    book = F.normalize(vq.quantize.embedding.weight.float(), dim=-1)
-    codes = (unit.detach() @ book.detach().T).argmax(-1)
-    return unit, F.embedding(codes, book), codes
-
-
-def restore(vq: JanusVQVAE, entries: torch.Tensor) -> torch.Tensor:
-    """Codebook entries `(B, h, w, 8)` to pictures `(B, 3, 8h, 8w)`."""
-    grid = entries.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    return vq.decoder(vq.post_quant_conv(grid)).float()
 
 
 def train_janus_vq(context: Context) -> None:

@@ -1,0 +1,61 @@
+"""The settings of AR-RAG."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ragdemo.methods.settings import Settings as BaseSettings
+
+Augmentation = Literal["daid", "faid", "both"]
+Scope = Literal["prompt", "library"]
+
+
+class Settings(BaseSettings):
+    """How AR-RAG runs; `None` leaves a value to the profile.
+
+    `scope` "prompt" takes patches of the pictures that the prompt finds, our extension; "library" those of the whole
+    library, as published. `patch_weight` is λ; `patch_temperature` is τ in units of the neighbours' median distance.
+    Retrieval is left out where the model's entropy is below the share `entropy_gate` of the greatest possible.
+    """
+
+    method: ClassVar[str] = "AR-RAG"
+
+    patch_weight: float = Field(
+        0.3, title="Weight of retrieved patches, λ", ge=0, le=1, json_schema_extra={"slider": [0, 1, 0.05]}
+    )
+    augmentation: Augmentation = Field(
+        "daid",
+        title="What retrieval changes",
+        json_schema_extra={"labels": ["The distribution of each code", "The model's features", "Both"]},
+    )
+    scope: Scope = Field(
+        "prompt",
+        title="Patches of",
+        json_schema_extra={"labels": ["Pictures that the prompt finds", "The whole library"]},
+    )
+    references: int = Field(10, title="Pictures that give patches", ge=1, le=50)
+    neighbours: int = Field(
+        64, title="Nearest patches, k", ge=1, le=2048, json_schema_extra={"slider": [1, 256, 1]}
+    )
+    patch_temperature: float = Field(
+        0.3,
+        title="Temperature of patch distances, τ",
+        gt=0,
+        le=10,
+        json_schema_extra={"slider": [0.01, 1, 0.01]},
+    )
+    entropy_gate: float = Field(
+        0.0,
+        title="Only where the model is uncertain",
+        ge=0,
+        le=1,
+        json_schema_extra={"slider": [0, 1, 0.05]},
+    )
+    guidance_scale: float | None = Field(
+        None, title="Guidance scale", ge=0, le=30, json_schema_extra={"slider": [1, 12, 0.5]}
+    )
+    temperature: float | None = Field(
+        None, title="Temperature of sampling", ge=0, le=2, json_schema_extra={"slider": [0.1, 1.5, 0.05]}
+    )
