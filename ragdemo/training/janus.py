@@ -42,6 +42,7 @@ def train_janus(context: Context) -> None:
         learning_rate=1e-3,
         weight_decay=0.05,
         ema_decay=0.9985,
+        orthogonal=r"language_model\.layers\..*_proj\.weight$",
         fused_attention=True,
         origin=shipped_card(_folder(context)) if context.warm else None,
         inputs={

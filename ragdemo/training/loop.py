@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,6 +77,8 @@ def step_rng(stage: str, step: int) -> np.random.Generator:
 class Loop:
     """Optimise `modules` with AdamW: warm-up, constant rate, linear decay over the last fifth; ships an EMA of them.
 
+    Matrices whose names `orthogonal` matches are optimised with Muon (Jordan et al. 2024) at the same rate.
+
     `step_loss(step)` returns the loss and figures to log. Call `run`, then read `averaged` (name → EMA module).
     """
 
@@ -91,6 +94,7 @@ class Loop:
     log_every: int = 50
     origin: Mapping[str, object] | None = None
     """Card of the shipped weights that a warm start begins with."""
+    orthogonal: str | None = None
     fused_attention: bool = False
     """Whether attention runs as one operation: faster for sequences of hundreds, slower for short ones on a CPU."""
     inputs: Mapping[str, object] = field(default_factory=dict)
@@ -105,11 +109,7 @@ class Loop:
         for module in self.modules.values():
             module.to(self.context.device)
         self.averaged = {name: copy.deepcopy(module).eval() for name, module in self.modules.items()}
-        parameters = [p for module in self.modules.values() for p in module.parameters() if p.requires_grad]
-        self._parameters = parameters
-        self._optimizer = torch.optim.AdamW(
-            parameters, lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=self.weight_decay, fused=True
-        )
+        self._optimizers = self._make_optimizers()
         if self.state_file.exists():
             self._load()
         else:
@@ -149,7 +149,7 @@ class Loop:
             "seconds": self.seconds,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "averaged": {name: module.state_dict() for name, module in self.averaged.items()},
-            "optimizer": self._optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "origin": self.origin,
         }
         partial = self.state_file.with_suffix(".part")
@@ -170,6 +170,25 @@ class Loop:
             **({"warm_start_from": self.origin} if self.origin else {}),
         }
 
+    def _make_optimizers(self) -> list[torch.optim.Optimizer]:
+        """AdamW, and Muon for the matrices that `orthogonal` matches, at a rate that suits AdamW."""
+        named = [
+            item
+            for module in self.modules.values()
+            for item in module.named_parameters()
+            if item[1].requires_grad
+        ]
+        matched = {name for name, _ in named if self.orthogonal and re.search(self.orthogonal, name)}
+        common: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        others = [parameter for name, parameter in named if name not in matched]
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, betas=(0.9, 0.98), fused=True, **common)
+        ]
+        if matched:
+            matrices = [parameter for name, parameter in named if name in matched]
+            optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common))
+        return optimizers
+
     def _find_state(self) -> Path:
         """The file of this training's state; the shipped weights' own if this very training made them."""
         prefix = f"{self.name}-{key_of(self._settings())}"
@@ -189,6 +208,7 @@ class Loop:
                 self.weight_decay,
                 self.ema_decay,
                 self.clip,
+                *([self.orthogonal] if self.orthogonal else []),
             ],
             "world": world_version(),
             "inputs": dict(self.inputs),
@@ -221,15 +241,18 @@ class Loop:
         self, step_loss: Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
     ) -> dict[str, float]:
         """One step; returns its loss and figures."""
-        for group in self._optimizer.param_groups:
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        for group in groups:
             group["lr"] = self.learning_rate * self._rate()
         torch.manual_seed(self._step)
         with nullcontext() if self.fused_attention else attention(self.context.device):
             loss, logged = step_loss(self._step)
-            self._optimizer.zero_grad(set_to_none=True)
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
             loss.backward()
-        nn.utils.clip_grad_norm_(self._parameters, self.clip)
-        self._optimizer.step()
+        nn.utils.clip_grad_norm_([one for group in groups for one in group["params"]], self.clip)
+        for optimizer in self._optimizers:
+            optimizer.step()
         self._average()
         self._step += 1
         return {"loss": float(loss.detach()), **logged}
@@ -263,6 +286,7 @@ class Loop:
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
             self.averaged[name].load_state_dict(state["averaged"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.origin = state.get("origin")
         print(f"{self.name} goes on at step {self._step} of {self.state_file.name}", flush=True)
