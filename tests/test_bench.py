@@ -22,7 +22,7 @@ def test_bench_measures_resumes_and_reports(tmp_path: Path) -> None:
     out = tmp_path / "imagerag.json"
     rows = out.with_suffix(".rows")
     kept = bench.measure("imagerag", rows, 2, 1)
-    marks = {"right species": 1.0, "right kind": 0.0, "right scene": 0.0}
+    marks = {"right species": 1.0, "right kind": 0.0, "all attributes": 0.0, "right scene": 0.0}
     marked = [json.dumps({**record, **marks}) for record in kept["perfect, rare"]]
     (rows / "perfect-rare.jsonl").write_text("\n".join(marked) + "\n")
     described = (rows / "described-rare.jsonl").read_text().splitlines()
@@ -34,7 +34,7 @@ def test_bench_measures_resumes_and_reports(tmp_path: Path) -> None:
         found
     )
     # what was kept was not measured again: no picture shows the right species and neither its kind nor its scene
-    assert [found["perfect reference, rare"][metric]["mean"] for metric in marks] == [1, 0, 0]
+    assert [found["perfect reference, rare"][metric]["mean"] for metric in marks] == [1, 0, 0, 0]
     again = [record["right species"] for record in kept["described, rare"]]
     assert found["described in words, rare"]["n"] == 2
     assert found["described in words, rare"]["right species"]["mean"] == sum(again) / 2

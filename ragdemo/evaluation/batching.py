@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -31,15 +31,16 @@ Outcome = TypeVar("Outcome")
 class BatchedRuns:
     """A context in which `map` runs a function over items concurrently; the function uses `tools`."""
 
-    def __init__(self, tools: Tools, batch: int = BATCH) -> None:
-        self._generator, self._batch = tools.models.get(GENERATOR), batch
+    def __init__(self, tools: Tools, batch: int = BATCH, role: Role[Any] = GENERATOR) -> None:
+        """`role` is that of the generator whose drawings are made together."""
+        self._generator, self._batch = tools.models.get(role), batch
         self._calls: SimpleQueue[tuple[Callable[[], Any] | Drawing, Future] | None] = SimpleQueue()
         self._drawings: list[tuple[Drawing, Future]] = []
         self._requested: dict[tuple[object, ...], Future] = {}
         self._requesting = Lock()
         self._worker = Thread(target=self._serve, name="models", daemon=True)
         roles: dict[str, Any] = {
-            GENERATOR.name: _Generator(self._generator, self._drawing, self._submit),
+            role.name: _Generator(self._generator, self._drawing, self._submit),
             RETRIEVERS.name: _Retrievers(tools, self._submit),
         }
         if tools.models.has(CRITIC):
@@ -130,6 +131,11 @@ class _Generator:
     def restore(self, image: Image.Image) -> Image.Image:
         """In the worker thread."""
         return self._submit(lambda: self._generator.restore(image))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """That of an autoregressive generator, also in the worker thread."""
+        return _Forwarding(self._generator.tokenizer, self._submit)  # type: ignore[attr-defined]
 
 
 class _Models:

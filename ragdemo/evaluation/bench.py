@@ -26,6 +26,7 @@ from ragdemo.evaluation.measures import Measures
 from ragdemo.evaluation.plans import get_plan
 from ragdemo.evaluation.plans.rows import Records
 from ragdemo.evaluation.report import write_table
+from ragdemo.models.base import GENERATOR
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.profiles import ASSETS, Profile, get_profile
 from ragdemo.run.inprocess import InProcess
@@ -64,7 +65,7 @@ def main(
 
 def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "pocket") -> Records:
     """The records of every group of cases, those already in `folder` read from there."""
-    threads = torch.get_num_threads()
+    threads, plan = torch.get_num_threads(), get_plan(method)
     tools = InProcess(profile=PROFILE, library=library).tools(PROFILE, library)
     torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
     trained = {k: v.fingerprint for k, v in tools.retrievers.items() if not isinstance(v, UserError)}
@@ -78,9 +79,10 @@ def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "p
         "weights": measured_weights(tools.profile),
     }
     _same_run(folder, mark)
-    with BatchedRuns(tools) as runs:
+    role = getattr(plan, "ROLE", GENERATOR)
+    with BatchedRuns(tools, role=role) as runs:
         measures = Measures(method, runs.tools, load_oracle(ASSETS / "pocket" / "oracle", "cpu"))
-        groups = get_plan(method).groups(measures, limit, seeds)
+        groups = plan.groups(measures, limit, seeds)
         return {
             name: _kept(folder, name, chosen, measure, runs) for name, (chosen, measure) in groups.items()
         }

@@ -15,18 +15,23 @@ from PIL import Image
 from ragdemo.evaluation.prompts import Case
 from ragdemo.world.oracle import Judgement, Oracle
 from ragdemo.world.render import SIZE
+from ragdemo.world.species import Species
 
-METRICS = ("right species", "right kind", "right scene")
+METRICS = ("right species", "right kind", "all attributes", "right scene")
+ATTRIBUTES = ("kind", "shape", "pattern", "main", "second", "third")
 HALF = (0, SIZE // 4, SIZE // 2, SIZE * 3 // 4)
 """Box of the left half's middle, a square in which the world's left thing of two lies."""
 
 
 def judge(oracle: Oracle, case: Case, image: Image.Image) -> dict[str, float]:
-    """`METRICS` in [0, 1]; of two things the shares that were found, in the assignment that finds most."""
+    """`METRICS` in [0, 1]; of two things the shares that were found, in the assignment that finds most.
+
+    "all attributes" is kind, outline, pattern and all three colours.
+    """
     if case.second is not None:
         return _judge_halves(oracle, case, image)
     seen = oracle.judge([image])[0]
-    return dict(zip(METRICS, _scores(seen, case, 0), strict=True))
+    return dict(zip(METRICS, [*_scores(seen, case.species), float(seen.scene == case.scene)], strict=True))
 
 
 def distances(oracle: Oracle, image: Image.Image, reference: Image.Image) -> dict[str, float]:
@@ -54,18 +59,18 @@ def is_right(found: Mapping[str, Any]) -> bool:
 def _judge_halves(oracle: Oracle, case: Case, image: Image.Image) -> dict[str, float]:
     seen = oracle.judge(halves(image))
     scores = [
-        np.mean([_scores(seen[half], case, thing) for thing, half in enumerate(order)], axis=0)
+        np.mean([_scores(seen[half], thing) for half, thing in zip(order, case.things, strict=True)], axis=0)
         for order in permutations(range(2))
     ]
     best: Sequence[float] = max(scores, key=lambda score: tuple(score)).tolist()
     whole = float(oracle.judge([image])[0].scene == case.scene)
-    return dict(zip(METRICS, [*best[:2], whole], strict=True))
+    return dict(zip(METRICS, [*best, whole], strict=True))
 
 
-def _scores(seen: Judgement, case: Case, thing: int) -> tuple[float, float, float]:
-    wanted = case.things[thing]
+def _scores(seen: Judgement, wanted: Species) -> tuple[float, float, float]:
+    look = wanted.look
     return (
         float(seen.species == wanted.name),
-        float(seen.kind == wanted.look.kind),
-        float(seen.scene == case.scene),
+        float(seen.kind == look.kind),
+        float(all(getattr(seen, name) == getattr(look, name) for name in ATTRIBUTES)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,11 +15,15 @@ from ragdemo.evaluation.prompts import Case, split_of
 from ragdemo.events import Draft, References, Result, Verdict
 from ragdemo.library.store import Library
 from ragdemo.methods import get_method
+from ragdemo.methods.ar_rag.condition import PatchSource
+from ragdemo.methods.ar_rag.events import Provenance
+from ragdemo.methods.ar_rag.flow import Run as Decoding
+from ragdemo.methods.ar_rag.patches import RandomSearch
 from ragdemo.methods.base import Tools
 from ragdemo.methods.imagerag import dialogue
 from ragdemo.methods.realrag.mining import class_prompt
-from ragdemo.models.base import CRITIC, GENERATOR, Drawing, Drawn, ImageReferences
-from ragdemo.request import Request
+from ragdemo.models.base import AUTOREGRESSIVE, CRITIC, GENERATOR, Drawing, Drawn, ImageReferences, Role
+from ragdemo.request import Choices, Request
 from ragdemo.world.critic_cases import CriticCase, missing_cases, unheard_cases, verdict_cases
 from ragdemo.world.oracle import Oracle
 from ragdemo.world.render import SIZE
@@ -73,6 +78,36 @@ class Measures:
     def plain(self, case: Case) -> dict[str, Any]:
         """A drawing of the prompt alone, with its oracle features."""
         return _record(case) | self._judged(case, self._draw(Drawing(case.prompt, case.seed)))
+
+    def decoded(
+        self, changes: Mapping[str, Any], *, at_random: bool = False, true_sources: bool = False
+    ) -> Callable[[Case], dict[str, Any]]:
+        """A picture decoded with patches under changed settings of AR-RAG, with what it continues of its sources.
+
+        `at_random` takes patches of the same pictures at random, the control; `true_sources` takes pictures of the
+        species alone.
+        """
+
+        def measure(case: Case) -> dict[str, Any]:
+            pinned = self._true_references(case) if true_sources else ()
+            settings = {**changes, **({"references": len(pinned)} if pinned else {})}
+            request = Request(
+                prompt=case.prompt,
+                method="ar_rag",
+                seed=case.seed,
+                settings=settings,
+                choices=Choices(pinned=pinned),
+            )
+            run = Decoding(request, self._tools)
+            condition = run.condition(run.sources()[1])
+            if at_random:
+                patches = condition.source.patches
+                condition = replace(condition, source=PatchSource(patches, RandomSearch(patches, case.seed)))
+            drawn = self._drawn(AUTOREGRESSIVE, Drawing(case.prompt, case.seed, condition=condition))
+            continued = Provenance((), drawn.extras["trace"], condition.weight).continued
+            return _record(case) | self._judged(case, drawn.image) | {"continued": continued}
+
+        return measure
 
     def truth(self, case: Case) -> dict[str, Any]:
         """The oracle features of a true picture."""
@@ -163,13 +198,17 @@ class Measures:
     def _library(self) -> Library:
         return self._tools.library  # type: ignore[return-value]
 
-    def _true_reference(self, case: Case) -> str:
-        """The id of a library picture of the species in another scene."""
-        rows = [
+    def _true_references(self, case: Case) -> tuple[str, ...]:
+        """The ids of the library's pictures of the species in other scenes."""
+        return tuple(
             row.id
             for row in self._library.rows_of("eval")
             if row.extra["species"] == case.species.name and row.extra["scene"] != case.scene
-        ]
+        )
+
+    def _true_reference(self, case: Case) -> str:
+        """One of `_true_references`."""
+        rows = list(self._true_references(case))
         return Random(f"reference/{case.prompt}/{case.seed}").choice(rows)
 
     def _beside(self, case: Case, reference_id: str) -> dict[str, Any]:
@@ -189,10 +228,19 @@ class Measures:
             "unrelated": distances(self._oracle, _truth(case), reference),
         }
 
+    def plain_codes(self, case: Case) -> dict[str, Any]:
+        """`plain` of the autoregressive model."""
+        return _record(case) | self._judged(
+            case, self._drawn(AUTOREGRESSIVE, Drawing(case.prompt, case.seed)).image
+        )
+
     def _draw(self, drawing: Drawing) -> Image.Image:
-        *_, drawn = self._tools.models.get(GENERATOR).draw(drawing)
+        return self._drawn(GENERATOR, drawing).image
+
+    def _drawn(self, role: Role[Any], drawing: Drawing) -> Drawn:
+        *_, drawn = self._tools.models.get(role).draw(drawing)
         assert isinstance(drawn, Drawn)
-        return drawn.image
+        return drawn
 
     def _judged(self, case: Case, image: Image.Image) -> dict[str, Any]:
         features = self._oracle.features([image])[0]

@@ -26,7 +26,8 @@ class Chapter:
     The chapter is done once an event of one of `ends` has come; it is active while progress of one of its `stages` is
     reported, or if it is the next one. `waiting` stands there before its turn, `doing` while it is active, `skipped` if
     the run did without it. Chapters of the "row" stand side by side from left to right; those "below" follow it and
-    are shown once their template has something to show.
+    are shown once their template has something to show. `script` is JavaScript that is run once in the block of its
+    place, with Gradio's `element` and `watch`: it listens there, as the template's output comes and goes.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Chapter:
     place: Place = "row"
     stages: tuple[str, ...] = ()
     skipped: str = "Not needed in this run."
+    script: Path | None = None
 
 
 # What methods share that correct a draft with references.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,25 @@ class Provenance(Event):
     weight: float
 
     @property
+    def grid(self) -> int:
+        """Codes per side."""
+        return len(self.trace.codes)
+
+    @property
+    def cells(self) -> list[list[Any]]:
+        """The trace cell by cell in raster order, chances in whole per cent; see `templates/provenance.js`."""
+        trace, cells = self.trace, []
+        for place in np.ndindex(trace.codes.shape):
+            found = [
+                [*origin.tolist(), _percent(chance)]
+                for origin, chance in zip(trace.found_origins[place], trace.found_chances[place], strict=True)
+                if chance > 0
+            ]
+            model = [[_percent(chance)] for chance in trace.model_chances[place]]
+            cells.append([*trace.origin[place].tolist(), _percent(trace.share[place]), model, found])
+        return cells
+
+    @property
     def shares(self) -> list[float]:
         """How many codes each source gave, as a share of all: the sum of its codes' chances to be retrieved ones."""
         picture, share = self.trace.origin[..., 0], self.trace.share
@@ -71,3 +91,7 @@ class Provenance(Event):
     @property
     def summary(self) -> str:
         return f"{self.trace.share.mean():.0%} of the codes from {sum(map(bool, self.shares))} pictures"
+
+
+def _percent(chance: float) -> int:
+    return round(100 * float(chance))

@@ -41,9 +41,9 @@ _DRAWN: Recent[tuple[object, ...], Drawn] = Recent(8)
 class Run:
     """One run; its methods are generators that yield events and return what they found."""
 
-    def __init__(self, request: Request, settings: Settings, tools: Tools, known: Sequence[Event]) -> None:
+    def __init__(self, request: Request, tools: Tools, known: Sequence[Event] = ()) -> None:
         self._start = time.perf_counter()
-        self._request, self._settings, self._tools = request, settings, tools
+        self._request, self._settings, self._tools = request, Settings.parse(request.settings), tools
         self._known = Known(known)
         self._generator = tools.models.get(AUTOREGRESSIVE)
         assert isinstance(tools.library, Library)
@@ -68,15 +68,15 @@ class Run:
         rejected = self._request.choices.rejected
         prefix: tuple[int, ...] = ()
         for count in range(len(rejected) + 1):
-            references, patches = self._sources(rejected[:count])
+            references, patches = self.sources(rejected[:count])
             if references and count == len(rejected):
                 yield references
-            drawn = yield from self._draw("generation", self._condition(patches, prefix))
+            drawn = yield from self._draw("generation", self.condition(patches, prefix))
             if count < len(rejected):
                 prefix = _before(drawn.extras["trace"], patches, rejected[count])
         return references, patches, drawn
 
-    def _sources(self, rejected: tuple[str, ...]) -> tuple[References | None, Patches]:
+    def sources(self, rejected: tuple[str, ...] = ()) -> tuple[References | None, Patches]:
         """The pictures that the prompt finds, if the scope is the prompt, and the patches that may be used."""
         if self._settings.scope == "library":
             return None, self._datastore.whole(self._tools.split).without(rejected)
@@ -88,7 +88,8 @@ class Run:
         images = {reference.id: reference.image for reference in references.used}
         return references, self._datastore.some(list(images), images)
 
-    def _condition(self, patches: Patches, prefix: tuple[int, ...]) -> PatchRetrieval:
+    def condition(self, patches: Patches, prefix: tuple[int, ...] = ()) -> PatchRetrieval:
+        """How the settings let patches join in."""
         settings = self._settings
         blenders = None
         if settings.augmentation != "daid":

@@ -21,6 +21,7 @@ PROVENANCE = Chapter(
     doing="",
     ends=(Provenance,),
     template=_TEMPLATES / "provenance.html",
+    script=_TEMPLATES / "provenance.js",
     place="below",
 )
 SOURCES = Chapter(
@@ -51,7 +52,7 @@ class ARRAG(Method):
         from ragdemo.methods.ar_rag.flow import Run  # not before it is needed: it imports torch
 
         self.check(request)
-        yield from Run(request, Settings.parse(request.settings), tools, known).events()
+        yield from Run(request, tools, known).events()
 
     def still_known(self, request: Request, before: Request, events: Sequence[Event]) -> tuple[Event, ...]:
         """See `Method.still_known`; what retrieval does leaves the draft as it is."""

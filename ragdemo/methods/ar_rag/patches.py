@@ -117,3 +117,16 @@ class ExactSearch:
         for table, codes in zip(tables[1:], keys[1:], strict=True):
             distances += table.index_select(0, codes)
         return distances
+
+
+class RandomSearch:
+    """A control: finds patches at random, all at one distance; the same ones for the same key and seed."""
+
+    def __init__(self, patches: Patches, seed: int) -> None:
+        self._patches, self._seed = patches, seed
+
+    def nearest(self, key: Tensor, k: int) -> Neighbours:
+        """See `PatchSearch.nearest`."""
+        rng = np.random.default_rng([self._seed, *key.tolist()])
+        numbers = torch.from_numpy(rng.integers(0, len(self._patches), k)).to(key.device)
+        return Neighbours(torch.ones(k, device=key.device), self._patches.values[numbers], numbers)
