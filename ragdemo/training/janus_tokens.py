@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +15,15 @@ from ragdemo.training.cache import save_array
 from ragdemo.training.janus_vq import vq_folder
 from ragdemo.training.keys import constants, key_of
 from ragdemo.training.loop import Context
+from ragdemo.training.rendering import rendered, single
 from ragdemo.training.vae import to_tensor
 from ragdemo.weights import weights_hash
-from ragdemo.world.pool import PoolSpec, describe_sample, render_items
+from ragdemo.world.pool import describe_sample
 from ragdemo.world.sampling import generator_sample
 from ragdemo.world.version import world_version
 
 STREAM = "train/janus"
 SHARD = 1_000
-BATCH = 50
-_AHEAD = 2  # shards that are drawn while one is encoded
 
 
 def train_janus_tokens(context: Context) -> None:
@@ -36,21 +31,14 @@ def train_janus_tokens(context: Context) -> None:
     folder = token_folder(context)
     folder.mkdir(parents=True, exist_ok=True)
     vq, count = open_tokenizer(context), context.count or 200_000
-    spec = PoolSpec("generator", STREAM, count)
     shards = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
     missing = [shard for shard in shards if not _file(folder, shard).exists()]
-    with ProcessPoolExecutor(context.workers or os.cpu_count(), mp_context=get_context("spawn")) as executor:
-        drawn: deque[list[Future[np.ndarray]]] = deque()
-        for turn in range(len(missing) + _AHEAD):
-            if turn < len(missing):
-                drawn.append([executor.submit(render_items, spec, part) for part in _parts(missing[turn])])
-            if turn >= _AHEAD:
-                shard, parts = missing[turn - _AHEAD], drawn.popleft()
-                codes = [_codes(vq, part.result()[:, 0], context.device) for part in parts]
-                rows = json.dumps([describe_sample(generator_sample(STREAM, i)) for i in shard])
-                _file(folder, shard).with_suffix(".json").write_text(rows, encoding="utf-8")
-                save_array(_file(folder, shard), np.concatenate(codes))
-                print(f"janus-tokens {shard.stop}/{count}", flush=True)
+    for shard, parts in rendered(single, STREAM, missing, context.workers):
+        codes = [_codes(vq, part[:, 0], context.device) for part in parts]
+        rows = json.dumps([describe_sample(generator_sample(STREAM, i)) for i in shard])
+        _file(folder, shard).with_suffix(".json").write_text(rows, encoding="utf-8")
+        save_array(_file(folder, shard), np.concatenate(codes))
+        print(f"janus-tokens {shard.stop}/{count}", flush=True)
 
 
 def token_folder(context: Context) -> Path:
@@ -83,10 +71,6 @@ class Tokens:
 
 def _file(folder: Path, shard: range) -> Path:
     return folder / f"{shard.start:07d}.npy"
-
-
-def _parts(shard: range) -> list[range]:
-    return [shard[i : i + BATCH] for i in range(0, len(shard), BATCH)]
 
 
 @torch.inference_mode()

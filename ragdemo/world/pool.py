@@ -97,14 +97,9 @@ def _whole(folder: Path, start: int, count: int) -> bool:
     return file.exists() and len(np.load(file, mmap_mode="r")) >= count
 
 
-def render_items(spec: PoolSpec, indices: range) -> np.ndarray:
-    """The pictures of some items, drawn here and now: uint8 `(N, per_item, 128, 128, 3)`."""
-    return np.stack([[np.asarray(one.image(SIZE)) for one in item(spec, index)] for index in indices])
-
-
 def _render_shard(spec: PoolSpec, start: int, folder: Path) -> None:
-    indices = range(start, min(start + SHARD, spec.count))
-    items, pixels = [item(spec, i) for i in indices], render_items(spec, indices)
+    items = [item(spec, i) for i in range(start, min(start + SHARD, spec.count))]
+    pixels = np.stack([[np.asarray(sample.image(SIZE)) for sample in samples] for samples in items])
     rows = [[describe_sample(sample) for sample in samples] for samples in items]
     _replace(folder / f"{start:07d}.json", lambda path: path.write_text(json.dumps(rows)))
     _replace(folder / f"{start:07d}.npy", lambda path: np.save(path.open("wb"), pixels))
