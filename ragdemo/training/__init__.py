@@ -26,15 +26,17 @@ STAGES: dict[str, str] = {
     "janus-vq": "ragdemo.training.janus_vq:train_janus_vq",
     "janus-tokens": "ragdemo.training.janus_tokens:train_janus_tokens",
     "janus": "ragdemo.training.janus:train_janus",
+    "faid-tokens": "ragdemo.training.faid:train_faid_tokens",
+    "faid": "ragdemo.training.faid:train_faid",
     "critic-drafts": "ragdemo.training.drafts:train_drafts",
     "critic-vision": "ragdemo.training.critic_vision:train_vision",
     "critic": "ragdemo.training.critic:train_critic",
     "realrag": "ragdemo.training.realrag:train_realrag",
 }
 """Stage name → function, in the order in which they build on each other. A module's constants are settings."""
-WITHOUT_STEPS = ("library", "library-index", "janus-tokens", "critic-drafts")
+WITHOUT_STEPS = ("library", "library-index", "janus-tokens", "faid-tokens", "critic-drafts")
 """Stages that draw or embed and take no optimiser steps."""
-WITH_COUNT = ("critic-drafts", "janus-tokens")
+WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens")
 """Stages that draw as many pictures as `--count` says."""
 GENERATORS = ("base",)
 """Generators whose own pictures the stage realrag can avoid."""

@@ -6,9 +6,10 @@ every token but the first and `<begin_of_image>` is a pad under the same attenti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,14 +45,14 @@ def train_janus(context: Context) -> None:
         ema_decay=0.9985,
         orthogonal=r"language_model\.layers\..*_proj\.weight$",
         fused_attention=True,
-        origin=shipped_card(_folder(context)) if context.warm else None,
+        origin=shipped_card(janus_folder(context)) if context.warm else None,
         inputs={
             "codes": token_folder(context).name,
             "count": len(tokens),
             "words": [constants(phrasings), constants(janus_model)],
         },
     )
-    loop.run(lambda step: (_loss(model, *batch(tokens, tokenizer, step), context.device), {}))
+    loop.run(lambda step: (code_loss(model, *batch(tokens, tokenizer, step), context.device), {}))
     folder, averaged = context.assets / FOLDER, loop.averaged["model"]
     averaged.half().save_pretrained(folder, max_shard_size="9MB")
     averaged.float()
@@ -60,7 +61,7 @@ def train_janus(context: Context) -> None:
     write_card(folder, {"data": f"{len(tokens)} of {STREAM}", **loop.card(), "figures": figures})
 
 
-def _loss(
+def code_loss(
     model: JanusForConditionalGeneration,
     text: torch.Tensor,
     mask: torch.Tensor,
@@ -74,10 +75,17 @@ def _loss(
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
 
 
-def _folder(context: Context) -> Path:
+def janus_folder(context: Context) -> Path:
     """Where a warm start finds a Janus: the one that waits, else the shipped one."""
     waiting = context.assets.parent / "warm" / FOLDER
     return waiting if waiting.is_dir() else context.assets / FOLDER
+
+
+def open_janus(context: Context) -> tuple[JanusForConditionalGeneration, PreTrainedTokenizerFast]:
+    """The trained Janus and its tokenizer of words."""
+    folder = janus_folder(context)
+    model = JanusForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return model.to(context.device), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, JanusForConditionalGeneration]:
@@ -85,8 +93,7 @@ def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, J
     torch.manual_seed(0)
     vq = open_tokenizer(context)
     if context.warm:
-        model = JanusForConditionalGeneration.from_pretrained(_folder(context), dtype=torch.float32)
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(_folder(context))
+        model, tokenizer = open_janus(context)
     else:
         rng = Random("janus-tokenizer")
         tokenizer = new_tokenizer(phrase(row, rng) for row in tokens.rows[:VOCABULARY_ROWS])
@@ -106,13 +113,20 @@ def batch(
     rng = step_rng("janus", step)
     words = Random(int(rng.integers(2**31)))
     chosen = rng.integers(0, len(tokens), BATCH)
-    texts = [phrase(tokens.rows[i], words) + BEGIN for i in chosen]
+    ids, mask = prompts_of([tokens.rows[i] for i in chosen], tokenizer, words, rng)
+    return ids, mask, torch.from_numpy(tokens.codes[chosen].astype(np.int64))
+
+
+def prompts_of(
+    rows: Sequence[Any], tokenizer: PreTrainedTokenizerFast, words: Random, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Text ids and attention mask `(B, T)` of pictures that `rows` describe, padded on the left; some are withheld."""
+    texts = [phrase(row, words) + BEGIN for row in rows]
     encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     ids = encoded["input_ids"]
-    withheld = torch.from_numpy(rng.random(BATCH) < DROP)[:, None]
+    withheld = torch.from_numpy(rng.random(len(rows)) < DROP)[:, None]
     kept = (ids == tokenizer.bos_token_id) | (ids == tokenizer.convert_tokens_to_ids(BEGIN))
-    ids = torch.where(withheld & ~kept, tokenizer.pad_token_id, ids)
-    return ids, encoded["attention_mask"], torch.from_numpy(tokens.codes[chosen].astype(np.int64))
+    return torch.where(withheld & ~kept, tokenizer.pad_token_id, ids), encoded["attention_mask"]
 
 
 def code_logits(
@@ -140,5 +154,5 @@ def measure(
     device: torch.device,
 ) -> Mapping[str, float]:
     """Cross-entropy in nats a code, over ten batches in an order that training has not seen."""
-    losses = [float(_loss(model, *batch(tokens, tokenizer, 10**9 + i), device)) for i in range(10)]
+    losses = [float(code_loss(model, *batch(tokens, tokenizer, 10**9 + i), device)) for i in range(10)]
     return {"nats_per_code": round(float(np.mean(losses)), 4)}

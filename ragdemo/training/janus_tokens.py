@@ -34,7 +34,7 @@ def train_janus_tokens(context: Context) -> None:
     shards = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
     missing = [shard for shard in shards if not _file(folder, shard).exists()]
     for shard, parts in rendered(single, STREAM, missing, context.workers):
-        codes = [_codes(vq, part[:, 0], context.device) for part in parts]
+        codes = [encode(vq, part[:, 0], context.device) for part in parts]
         rows = json.dumps([describe_sample(generator_sample(STREAM, i)) for i in shard])
         _file(folder, shard).with_suffix(".json").write_text(rows, encoding="utf-8")
         save_array(_file(folder, shard), np.concatenate(codes))
@@ -74,6 +74,7 @@ def _file(folder: Path, shard: range) -> Path:
 
 
 @torch.inference_mode()
-def _codes(vq: JanusVQVAE, pixels: np.ndarray, device: torch.device) -> np.ndarray:
+def encode(vq: JanusVQVAE, pixels: np.ndarray, device: torch.device) -> np.ndarray:
+    """The codes, uint16 `(N, 256)`, of pictures uint8 `(N, 128, 128, 3)`."""
     codes: np.ndarray = quantise(vq, to_tensor(pixels, device))[2].flatten(1).cpu().numpy()
     return codes.astype(np.uint16)

@@ -7,13 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from random import Random
 
 import numpy as np
 
 from ragdemo.world.render import SIZE
-from ragdemo.world.sampling import Sample, generator_sample
+from ragdemo.world.sampling import Sample, compose, generator_sample, pair_sample
+from ragdemo.world.scenes import SCENES
 
 PART = 50
+FAMILY = 6
+"""Pictures of the same look beside the first."""
 AHEAD = 2  # shards that are drawn while one is used
 
 
@@ -40,6 +44,15 @@ def rendered(
 def single(stream: str, index: int) -> tuple[Sample]:
     """One picture of what generators may see."""
     return (generator_sample(stream, index),)
+
+
+def family(stream: str, index: int) -> tuple[Sample, ...]:
+    """A picture of one thing, mostly nameless, then others of the same look, in other poses and scenes."""
+    _, target = pair_sample(stream, index)
+    rng = Random(f"{stream}/others/{index}")
+    scenes = [scene for scene in SCENES if scene != target.picture.scene]
+    others = [compose(target.picture.looks, scene, rng) for scene in rng.sample(scenes, FAMILY)]
+    return target, *(Sample(picture, "", target.names) for picture in others)
 
 
 def _draw(sample: Callable[[str, int], Sequence[Sample]], stream: str, part: range) -> np.ndarray:

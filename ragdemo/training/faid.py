@@ -1,0 +1,166 @@
+"""Stages `faid-tokens` and `faid`: AR-RAG's blenders, taught on looks that other pictures show.
+
+Each example is a picture and others of the same look, mostly of nameless things, beside pictures of other looks: a
+library of their own, none of which is shipped. The language model's own weights stay.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from ragdemo.methods.ar_rag.faid import Blenders, Config, save_blenders
+from ragdemo.methods.ar_rag.training import nearest_values, teacher_forced
+from ragdemo.models.janus import unit_codebook
+from ragdemo.training import janus_tokens, rendering
+from ragdemo.training.cache import save_array
+from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.janus import code_loss, janus_folder, open_janus, prompts_of
+from ragdemo.training.janus_tokens import encode, open_tokenizer
+from ragdemo.training.janus_vq import GRID, vq_folder
+from ragdemo.training.keys import constants, key_of
+from ragdemo.training.loop import Context, Loop, step_rng
+from ragdemo.training.rendering import family, rendered
+from ragdemo.weights import weights_hash
+from ragdemo.world.pool import describe_sample
+from ragdemo.world.version import world_version
+
+STREAM = "train/faid"
+SHARD = 500
+BATCH = 12
+NEIGHBOURS = 10
+OTHERS = 4
+"""Pictures of other looks among those whose patches are looked up."""
+LAYERS = (1, 4)
+MATRICES = (
+    "self_attn.q_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+RANK = 16
+FOLDER = "faid"
+
+
+def train_faid_tokens(context: Context) -> None:
+    """Draw `context.count` families (20,000 by default) and keep their codes; whole shards are not made again."""
+    folder = family_folder(context)
+    folder.mkdir(parents=True, exist_ok=True)
+    vq, count = open_tokenizer(context), context.count or 20_000
+    shards = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
+    missing = [shard for shard in shards if not (folder / f"{shard.start:07d}.npy").exists()]
+    for shard, parts in rendered(family, STREAM, missing, context.workers):
+        codes = [encode(vq, part.reshape(-1, *part.shape[2:]), context.device) for part in parts]
+        rows = json.dumps([describe_sample(family(STREAM, i)[0]) for i in shard])
+        file = folder / f"{shard.start:07d}.npy"
+        file.with_suffix(".json").write_text(rows, encoding="utf-8")
+        save_array(file, np.concatenate(codes).reshape(len(shard), -1, GRID, GRID))
+        print(f"faid-tokens {shard.stop}/{count}", flush=True)
+
+
+def train_faid(context: Context) -> None:
+    """Train the blenders on the families that are there and write the checkpoint `faid`."""
+    model, tokenizer = open_janus(context)
+    model.requires_grad_(False)
+    families = _Families(family_folder(context))
+    blenders = new_blenders(model)
+    loop = Loop(
+        "faid",
+        context,
+        {"blenders": blenders},
+        steps=3_000,
+        learning_rate=5e-4,
+        ema_decay=0.995,
+        fused_attention=True,
+        inputs={"model": weights_hash(janus_folder(context)), "families": len(families)},
+    )
+    training = _Training(model, tokenizer, families, context.device)
+    loop.run(lambda step: (training.loss(blenders, step), {}))
+    averaged = loop.averaged["blenders"]
+    assert isinstance(averaged, Blenders)
+    figures = {"nats_per_code": training.measure(averaged), "nats_per_code_without": training.measure(None)}
+    save_blenders(averaged, context.assets / FOLDER)
+    data = f"{len(families)} of {STREAM}"
+    card = {"data": data, **loop.card(), "model": shipped_card(janus_folder(context)), "figures": figures}
+    write_card(context.assets / FOLDER, card)
+
+
+def new_blenders(model: torch.nn.Module) -> Blenders:
+    """Untrained blenders for a Janus."""
+    torch.manual_seed(0)
+    stack = "model.language_model.layers"
+    layers = range(len(model.get_submodule(stack)))  # type: ignore[arg-type]
+    matrices = tuple(f"{stack}.{layer}.{name}" for layer in layers for name in MATRICES)
+    shapes = [tuple(model.get_submodule(name).weight.shape) for name in matrices]
+    width = model.config.text_config.hidden_size  # type: ignore[union-attr]
+    return Blenders(Config(width, GRID, LAYERS, matrices=matrices, rank=RANK), shapes)  # type: ignore[arg-type]
+
+
+def family_folder(context: Context) -> Path:
+    """Where the codes of this tokenizer's families are kept."""
+    inputs = {
+        "tokenizer": weights_hash(vq_folder(context)),
+        "settings": [STREAM, SHARD, constants(rendering), constants(janus_tokens)],
+        "world": world_version(),
+    }
+    return context.workdir / "tokens" / f"faid-{key_of(inputs)}"
+
+
+class _Families:
+    """The shards that are there: codes `(N, pictures, g, g)`, the target first, and what describes the target."""
+
+    def __init__(self, folder: Path) -> None:
+        files = sorted(folder.glob("*.npy"))
+        self.codes = np.concatenate([np.load(file) for file in files])
+        self.rows = [row for file in files for row in json.loads(file.with_suffix(".json").read_text())]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+class _Training:
+    """The loss of one step."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: PreTrainedTokenizerFast,
+        families: _Families,
+        device: torch.device,
+    ) -> None:
+        self._model, self._tokenizer, self._families, self._device = model, tokenizer, families, device
+        self._book = unit_codebook(model.model.vqmodel)  # type: ignore[union-attr, arg-type]
+
+    def loss(self, blenders: Blenders | None, step: int) -> torch.Tensor:
+        """Cross-entropy in nats a code; without blenders that of the model alone."""
+        rng = step_rng("faid", step)
+        chosen = rng.integers(0, len(self._families), BATCH)
+        words = Random(int(rng.integers(2**31)))
+        text, mask = prompts_of([self._families.rows[i] for i in chosen], self._tokenizer, words, rng)
+        grids = torch.from_numpy(self._families.codes[chosen].astype(np.int64)).to(self._device)
+        codes = grids[:, 0].flatten(1)
+        if blenders is None:
+            return code_loss(self._model, text, mask, codes, self._device)
+        found = torch.stack([self._found(grid, rng) for grid in grids])
+        with teacher_forced(blenders, self._model, found, text.shape[1]):
+            return code_loss(self._model, text, mask, codes, self._device)
+
+    @torch.inference_mode()
+    def measure(self, blenders: Blenders | None) -> float:
+        """The mean loss of ten batches in an order that training has not seen."""
+        losses = [float(self.loss(blenders, 10**9 + step)) for step in range(10)]
+        return round(float(np.mean(losses)), 4)
+
+    def _found(self, grid: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """The neighbours of a family's target in its others and in some of other looks, in random order."""
+        strangers = self._families.codes[rng.integers(0, len(self._families), OTHERS), 0].astype(np.int64)
+        others = torch.cat([grid[1:], torch.from_numpy(strangers).to(grid.device)])
+        found = nearest_values(grid[0], others, self._book, NEIGHBOURS)
+        return found[:, torch.from_numpy(rng.permutation(NEIGHBOURS)).to(found.device)]
