@@ -30,6 +30,7 @@ from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
 from ragdemo.request import Request, folded
 from ragdemo.run.base import Pictures, Status, check_request
 from ragdemo.run.child_server import cancelled
+from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 from ragdemo.run.versions import versions
 
 if TYPE_CHECKING:
@@ -218,10 +219,9 @@ class _Loading:
         Nothing happens if that is done or under way; after a failure it is tried again.
         """
         with self._starting:
-            ended = self.future is not None and self.future.done()
-            error = self.future.exception() if self.future is not None and ended else None
-            # half-imported modules cannot be tried again here; a child with such an error is replaced by a new one
-            if self.future is None or not isinstance(error, ImportError | None):
+            error = self.future.exception() if self.future is not None and self.future.done() else None
+            # a child that needs a new process is replaced by one
+            if self.future is None or (error is not None and not needs_new_process(error)):
                 self.future = self._worker.submit(self._load_all, first)
 
     def load(self, needs: Sequence[Role[Any]]) -> None:
@@ -256,6 +256,8 @@ def readable(error: BaseException) -> Exception:
     if isinstance(error, UserError | ModelError):
         return error
     traceback.print_exception(error)  # the sentence is for visitors, this is for whoever runs the program
+    if is_failed_import(error):
+        return cannot_load(error)
     cause = " ".join(str(error).split())[:160] or type(error).__name__
     return ModelError(f"The models stopped ({cause}); run it again, and restart the program if it repeats.")
 
