@@ -13,9 +13,8 @@ from ragdemo.evaluation.judging import distances, judge
 from ragdemo.evaluation.prompts import Case, split_of
 from ragdemo.events import Draft, References, Result, Verdict
 from ragdemo.library.store import Library
-from ragdemo.methods import get_method
+from ragdemo.methods import dialogue, get_method
 from ragdemo.methods.base import Tools
-from ragdemo.methods.imagerag import dialogue
 from ragdemo.methods.realrag.mining import class_prompt
 from ragdemo.models.base import CRITIC, GENERATOR, Drawing, Drawn, ImageReferences
 from ragdemo.request import Request

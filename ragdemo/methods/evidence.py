@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ragdemo.errors import UserError
-from ragdemo.events import Reference, References, RetrievalCaptions
+from ragdemo.events import Event, Reference, References, Result, RetrievalCaptions
 from ragdemo.methods.base import Hit, Searcher, Tools
 from ragdemo.models.base import GENERATOR
 from ragdemo.request import ImageRef, Request
@@ -110,6 +110,16 @@ def prompt_beside_references(tools: Tools, prompt: str, captions: Iterable[str])
     """The prompt in the form that the generator wants beside references that answer `captions`."""
     form: str = tools.profile.spec(GENERATOR.name).options["reference_prompt"]
     return form.format(prompt=prompt, captions="; ".join(dict.fromkeys(captions)))
+
+
+def used_references(events: Sequence[Event]) -> tuple[str, ...]:
+    """The ids of the references of a run's result, or of its last retrieval if it was stopped before its result."""
+    for event in reversed(events):
+        if isinstance(event, Result):
+            return event.recipe.references
+        if isinstance(event, References):
+            return tuple(reference.id for reference in event.used)
+    return ()
 
 
 def own_id(picture: ImageRef) -> str:
