@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
@@ -61,12 +60,11 @@ class InProcess:
     ) -> None:
         """Loads nothing yet. `profile` and `library` are what `start` loads.
 
-        `allow_download` None leaves it to the environment's `RAGDEMO_ALLOW_DOWNLOAD`; `allow_paths` accepts the folder
-        of a library in the place of its name.
+        `allow_download` is that of `require_downloads`; `allow_paths` accepts the folder of a library in the place of
+        its name.
         """
         self.catalogue = Catalogue(allow_paths=allow_paths)
-        allowed_by_environment = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
-        self._may_download = allowed_by_environment if allow_download is None else allow_download
+        self._may_download = allow_download
         self._device = device
         self._first = (profile, library)
         self._slot = threading.Lock()  # a Lock, as a generator may be closed by another thread than ran it
@@ -206,7 +204,7 @@ class InProcess:
 class _Loading:
     """One profile's models on their way: all of them in a thread behind the callers, who wait for what they need."""
 
-    def __init__(self, profile: Profile, device: str, may_download: bool) -> None:
+    def __init__(self, profile: Profile, device: str, may_download: bool | None) -> None:
         self.models = Models(profile, device)
         self.future: Future[None] | None = None
         self._may_download = may_download
@@ -227,11 +225,11 @@ class _Loading:
     def load(self, needs: Sequence[Role[Any]]) -> None:
         """Load some roles, or wait until they are loaded; downloads of other roles are not asked for."""
         profile = self.models.profile
-        specs = {role.name: profile.spec(role.name) for role in needs}
-        if any(spec.downloads for spec in specs.values()):
+        names = [role.name for role in needs]
+        if any(profile.spec(name).downloads for name in names):
             from ragdemo.models.downloads import require_downloads
 
-            require_downloads(replace(profile, roles=specs), self._may_download, _say)
+            require_downloads(profile, names, self._may_download)
         if profile.cpu_threads:
             import torch
 
@@ -273,8 +271,5 @@ def _other_critic(profile: Profile) -> dict[str, str]:
 
 def _say_progress(embedded: Embedded) -> None:
     if embedded.done < embedded.total:
-        _say(f"embedding the library: {embedded.done:,} of {embedded.total:,} pictures")
-
-
-def _say(what: str) -> None:
-    print(f"ragdemo: {what}", file=sys.stderr, flush=True)
+        done = f"{embedded.done:,} of {embedded.total:,} pictures"
+        print(f"ragdemo: embedding the library: {done}", file=sys.stderr, flush=True)
