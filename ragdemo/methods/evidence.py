@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from ragdemo.errors import UserError
 from ragdemo.events import Event, Reference, References, Result, RetrievalCaptions
-from ragdemo.methods.base import Hit, Searcher, Tools
+from ragdemo.methods.base import Hit, ReferenceLibrary, Searcher, Tools
 from ragdemo.models.base import GENERATOR
 from ragdemo.request import ImageRef, Request
 
@@ -82,7 +82,7 @@ class Evidence:
             exclude_ids={*self.request.choices.rejected, *taken, *avoid},
             hybrid=self.hybrid,
         )
-        references = [self._reference(hit, concept) for hit in hits]
+        references = [reference_of(hit, concept, self.tools.library) for hit in hits]
         good = [reference for reference in references if self._is_near(reference)][:room]
         return good, [reference for reference in references if reference not in good]
 
@@ -100,10 +100,10 @@ class Evidence:
             references.append(Reference(image_id, caption, score, concept, image))
         return references
 
-    def _reference(self, hit: Hit, concept: str) -> Reference:
-        return Reference(
-            hit.id, hit.caption, hit.score, concept, self.tools.library.image(hit.id), hit.keyword_score
-        )
+
+def reference_of(hit: Hit, concept: str, library: ReferenceLibrary) -> Reference:
+    """What a search found for a concept, with its image."""
+    return Reference(hit.id, hit.caption, hit.score, concept, library.image(hit.id), hit.keyword_score)
 
 
 def prompt_beside_references(tools: Tools, prompt: str, captions: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from ragdemo.events import Event, Reference
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
+from ragdemo.methods.evidence import reference_of
 from ragdemo.models.base import ENCODER, Role
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.models.registry import Models
@@ -143,10 +144,7 @@ class InProcess:
         except _BREAKDOWNS as error:
             raise readable(error) from error
         concept = query if isinstance(query, str) else ""
-        return [
-            Reference(hit.id, hit.caption, hit.score, concept, opened.image(hit.id), hit.keyword_score)
-            for hit in hits
-        ]
+        return [reference_of(hit, concept, opened) for hit in hits]
 
     def _alone(self, start: Callable[[], Generator[Event, None, None]]) -> Generator[Event, None, None]:
         """Events from the one slot of this process, with breakdowns in words."""

@@ -54,14 +54,15 @@ def main(
     Raises `UserError` for unknown names and for options that no named stage reads.
     """
     _check(stages, steps, count, profile, library)
+    from ragdemo.models.loading import choose_device
     from ragdemo.profiles import ASSETS
-    from ragdemo.training.hardware import keep_memory, pick_device
+    from ragdemo.training.hardware import keep_memory
     from ragdemo.training.loop import Context
 
     context = Context(
         workdir,
         ASSETS / "pocket",
-        pick_device(device),
+        choose_device(device),
         steps,
         warm,
         profile=profile,

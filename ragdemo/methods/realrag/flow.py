@@ -20,7 +20,7 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.events import Event, Progress, Reference, References, Result, RetrievalCaptions
 from ragdemo.methods.base import Hit, Searcher, Tools
-from ragdemo.methods.evidence import Evidence
+from ragdemo.methods.evidence import Evidence, reference_of
 from ragdemo.methods.realrag.events import Ranking, Rankings, ReflectiveNegative
 from ragdemo.methods.realrag.settings import Settings
 from ragdemo.methods.running import Known, draft_of, draw
@@ -83,5 +83,4 @@ class Run:
         return evidence.gather(query, own=evidence.own((prompt,)))
 
     def _reference(self, hit: Hit) -> Reference:
-        image = self._tools.library.image(hit.id)
-        return Reference(hit.id, hit.caption, hit.score, self._request.prompt, image, hit.keyword_score)
+        return reference_of(hit, self._request.prompt, self._tools.library)
