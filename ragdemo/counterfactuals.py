@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ragdemo.events import Counterfactual, Event, Reference, References, Result, RetrievalCaptions
+from ragdemo.events import Counterfactual, Event, Reference
 from ragdemo.library.store import Library, Row
+from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
-from ragdemo.methods.evidence import prompt_beside_references
-from ragdemo.methods.imagerag.interview import Interviewer
+from ragdemo.methods.evidence import used_references
+from ragdemo.methods.interview import Interviewer
 from ragdemo.methods.running import draw
-from ragdemo.models.base import CRITIC, GENERATOR, Drawing, ImageReferences, NoReference, Sampling
+from ragdemo.models.base import CRITIC
 from ragdemo.request import MAX_SEED, Request
 
 OTHER_SEEDS = 2
@@ -33,7 +34,6 @@ class Change:
     name: str
     title: str
     text: str
-    prompt: str
     seed: int
     references: tuple[str, ...] = ()
 
@@ -42,46 +42,42 @@ def changes(
     request: Request, events: Sequence[Event], library: Library, split: str | None
 ) -> Iterator[Change]:
     """What can be changed about a run that found references; nothing for a run that used none."""
-    used = _used(events)
+    used = used_references(events)
     if not used:
         return
-    prompt, seed = request.prompt, request.seed
+    seed = request.seed
     turned_down = request.choices.rejected
     others = same_kind_references(library, used, split, seed, lambda row: row.id not in turned_down)
     if others:
-        yield Change("another reference", "Another reference", "of the same kind", prompt, seed, others)
-    yield Change("words alone", "In words alone", "the critic's rewriting, no picture", prompt, seed)
+        yield Change("another reference", "Another reference", "of the same kind", seed, others)
+    yield Change("words alone", "In words alone", "the critic's rewriting, no picture", seed)
     for turn in range(1, OTHER_SEEDS + 1):
         turned = (seed + turn) % (MAX_SEED + 1)
-        yield Change("another seed", f"Seed {turned}", "the generator alone", prompt, turned)
+        yield Change("another seed", f"Seed {turned}", "the generator alone", turned)
 
 
 def draw_changes(request: Request, events: Sequence[Event], tools: Tools) -> Generator[Event, None, None]:
     """Progress, and a `Counterfactual` for each change that can be drawn."""
-    library = tools.library
+    library, method = tools.library, get_method(request.method)
     assert isinstance(library, Library)
     for change in changes(request, events, library, tools.split):
         start = time.perf_counter()
-        prompt = change.prompt
+        asked = request.changed(seed=change.seed)
         if change.name == "words alone":
             if not tools.models.has(CRITIC):
                 continue
-            prompt = Interviewer(tools.models.get(CRITIC), request.seed, 1).rephrase(prompt).prompt
-            if prompt == change.prompt:
+            rephrased = Interviewer(tools.models.get(CRITIC), request.seed, 1).rephrase(request.prompt)
+            if rephrased.prompt == request.prompt:
                 continue  # nothing was rewritten: the drawing would answer nothing
+            asked = request.changed(prompt=rephrased.prompt)
         references = tuple(
             Reference(id_, library.caption(id_), 0.0, "", library.image(id_)) for id_ in change.references
         )
-        condition = _condition(request, references)
-        captions = _captions(events)
-        if references and captions:
-            prompt = prompt_beside_references(tools, prompt, captions)
-        sampling = Sampling(request.settings.get("steps"), request.settings.get("guidance_scale"))  # type: ignore[arg-type]
-        drawing = Drawing(prompt, change.seed, sampling, condition)
-        image = yield from draw(tools.models.get(GENERATOR), drawing, "counterfactual")
+        drawing = method.drawing(asked, tools, references, events)
+        image = yield from draw(tools.models.get(method.generator), drawing, "counterfactual")
         seconds = time.perf_counter() - start
         yield Counterfactual(
-            change.name, change.title, change.text, prompt, change.seed, references, image, seconds
+            change.name, change.title, change.text, drawing.prompt, change.seed, references, image, seconds
         )
 
 
@@ -117,35 +113,3 @@ def same_kind_references(
 
 def _species(row: Row) -> str:
     return str(row.extra.get("species", row.caption))
-
-
-def _used(events: Sequence[Event]) -> tuple[str, ...]:
-    """The references of the run's result, or of its last retrieval if it was stopped before its result."""
-    for event in reversed(events):
-        if isinstance(event, Result):
-            return event.recipe.references
-        if isinstance(event, References):
-            return _ids(event)
-    return ()
-
-
-def _captions(events: Sequence[Event]) -> tuple[str, ...]:
-    """The captions that the run's own drawing was prompted with, one per reference; none if its method writes none."""
-    used, said, captions = _used(events), dict[str, str](), tuple[str, ...]()
-    for event in events:
-        if isinstance(event, RetrievalCaptions):
-            said |= dict(zip(event.concepts, event.captions, strict=True))
-        elif isinstance(event, References) and said and _ids(event) == used:
-            captions = tuple(said.get(one.concept, one.caption) for one in event.used)
-    return captions
-
-
-def _ids(references: References) -> tuple[str, ...]:
-    return tuple(reference.id for reference in references.used)
-
-
-def _condition(request: Request, references: tuple[Reference, ...]) -> ImageReferences | NoReference:
-    if not references:
-        return NoReference()
-    scale = request.settings.get("reference_scale")
-    return ImageReferences(tuple(reference.image for reference in references), scale)  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
-"""Where this program keeps files, and writing them so that each is there whole or not at all."""
+"""Where this program keeps files, what they are called, and writing them whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -36,6 +37,11 @@ def shown_name(path: str | Path) -> str:
     """A file's name as a message may show it: printable, at most 80 characters, and without its folder."""
     name = _printable(Path(path).name)
     return name if len(name) <= LONGEST_SHOWN_NAME else f"{name[: LONGEST_SHOWN_NAME - 1]}…"
+
+
+def slug(text: str) -> str:
+    """A file's name for a text, of plain letters and digits, at most 60."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -66,23 +66,19 @@ def read_image(
     *,
     longest_side: int = LONGEST_SIDE,
     shortest_side: int = 1,
-    max_pixels: int = MAX_PIXELS,
-    max_aspect: float = MAX_ASPECT,
 ) -> Image.Image:
     """A picture as 8-bit RGB: upright, on white where transparent, its longer side at most `longest_side` pixels.
 
     `source` is a file or its bytes; `name` stands in messages instead of the file's own. The first frame of an
     animation counts; 16-bit, 32-bit and float values are scaled to 8 bit. Raises `UserError` if the file is no
-    picture, is damaged, has a side below `shortest_side`, more than `max_pixels`, or one side over `max_aspect` times
+    picture, is damaged, has a side below `shortest_side`, more than `MAX_PIXELS`, or one side over `MAX_ASPECT` times
     the other.
     """
     label = _label(source, name)
     data = _bytes_of(source, label)
 
     def read(data: bytes) -> Image.Image:
-        with checked_image(
-            data, label, shortest_side=shortest_side, max_pixels=max_pixels, max_aspect=max_aspect
-        ) as image:
+        with checked_image(data, label, shortest_side=shortest_side) as image:
             image.draft("RGB", (longest_side, longest_side))  # a JPEG is decoded at a fraction of its size
             image.load()
             turn = _TURNS.get(_orientation(image))
@@ -106,8 +102,6 @@ def checked_image(
     *,
     formats: Sequence[str] = FORMATS,
     shortest_side: int = 1,
-    max_pixels: int = MAX_PIXELS,
-    max_aspect: float = MAX_ASPECT,
 ) -> Iterator[Image.Image]:
     """A picture that is opened and has passed the checks of `read_image` but is not decoded yet.
 
@@ -115,12 +109,12 @@ def checked_image(
     """
     label = _label(source, name)
     data = _bytes_of(source, label)
-    too_many = f"{label} has over {max_pixels:,} pixels; make it smaller."
+    too_many = f"{label} has over {MAX_PIXELS:,} pixels; make it smaller."
     try:
         with Image.open(io.BytesIO(data), formats=_available(formats)) as image:
-            if image.width * image.height > max_pixels:
+            if image.width * image.height > MAX_PIXELS:
                 raise UserError(too_many)
-            _check_sides(label, image.size, shortest_side, max_aspect)
+            _check_sides(label, image.size, shortest_side)
             yield image
     except UserError:
         raise
@@ -200,12 +194,12 @@ def _available(formats: Sequence[str]) -> list[str]:
     return [name for name in formats if name in Image.OPEN]
 
 
-def _check_sides(label: str, size: tuple[int, int], shortest_side: int, max_aspect: float) -> None:
+def _check_sides(label: str, size: tuple[int, int], shortest_side: int) -> None:
     if min(size) < shortest_side:
         raise UserError(f"{label} has only {size[0]}×{size[1]} pixels; choose a larger picture.")
-    if max(size) > max_aspect * min(size):
+    if max(size) > MAX_ASPECT * min(size):
         raise UserError(
-            f"{label} has {size[0]}×{size[1]} pixels; crop it to a shape of {max_aspect:g}:1 at most."
+            f"{label} has {size[0]}×{size[1]} pixels; crop it to a shape of {MAX_ASPECT}:1 at most."
         )
 
 

@@ -72,11 +72,6 @@ class Profile:
         found = (spec.defaults[setting] for spec in specs if setting in spec.defaults)
         return next(found, None)
 
-    @property
-    def downloads(self) -> tuple[Download, ...]:
-        """What all roles need from the hub."""
-        return tuple(download for spec in self.roles.values() for download in spec.downloads)
-
 
 _POCKET = ASSETS / "pocket"
 _LOAD_GENERATOR = "ragdemo.models.diffusion:load_generator"

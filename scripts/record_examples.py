@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 
+from ragdemo.files import slug
 from ragdemo.profiles import ASSETS
 from ragdemo.request import Request
 from ragdemo.run.examples import RECORDINGS
 from ragdemo.run.inprocess import InProcess
-from ragdemo.run.recorder import prompt_slug, whole_folder, write_run
+from ragdemo.run.recorder import whole_folder, write_run
 from ragdemo.ui.ask import EXAMPLES
 from ragdemo.ui.vocabulary import Vocabulary
 from ragdemo.world.vocabulary import vocabulary
@@ -27,7 +28,7 @@ def main() -> None:
     seed = parser.parse_args().seed
     runner = InProcess()
     for prompt in Vocabulary.from_lists(vocabulary()).examples(EXAMPLES):
-        with whole_folder(ASSETS / "pocket" / RECORDINGS / prompt_slug(prompt)) as folder:
+        with whole_folder(ASSETS / "pocket" / RECORDINGS / slug(prompt)) as folder:
             write_run(list(runner.run(Request(prompt=prompt, seed=seed))), folder)
         print(prompt)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from ragdemo.cli import main
-from ragdemo.errors import UserError
+from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Progress, Result
 from ragdemo.methods import get_method
-from ragdemo.profiles import get_profile
+from ragdemo.profiles import PROFILES, Profile, Spec, get_profile
 from ragdemo.request import Request
 from ragdemo.run.base import missing_roles, offered_methods
 from ragdemo.run.child import ChildProcess
@@ -72,6 +73,24 @@ def test_the_command_line_runs_records_and_reads_it(
     assert painted.image.getpixel((0, 0)) == (3, 0, 0)
     assert painted.where.dtype == np.float32
     assert painted.image == result.image
+
+
+def test_a_role_whose_package_is_not_installed_loads_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {"painter": Spec("no_such_library:load_painter", "none", defaults={"shade": 40})}
+    monkeypatch.setitem(PROFILES, "toy", Profile("toy", lacking))
+    monkeypatch.syspath_prepend(tmp_path)
+    runner = InProcess("cpu")
+    with pytest.raises(ModelError, match=r"'no_such_library'.* not installed"):
+        list(runner.run(REQUEST))
+    (tmp_path / "no_such_library.py").write_text("from tests.toy.painter import load_painter")
+    assert isinstance(list(runner.run(REQUEST))[-1], Result)
+    runner.start()
+    deadline = time.monotonic() + 10
+    while runner.status("toy").state != "ready" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert runner.status("toy").state == "ready"
 
 
 def test_the_endpoint_sends_it() -> None:

@@ -18,7 +18,7 @@ from ragdemo import profiles
 from ragdemo.cli import main
 from ragdemo.codec import decode_event, encode_event
 from ragdemo.errors import UserError
-from ragdemo.events import Draft, Event, Progress, References, Result
+from ragdemo.events import Counterfactual, Draft, Event, Progress, References, Result
 from ragdemo.images import image_sha256
 from ragdemo.library.store import Library
 from ragdemo.methods import get_method
@@ -135,6 +135,21 @@ def test_a_rejected_picture_goes_from_its_first_patch_on(runner: InProcess, requ
     assert np.array_equal(again.trace.codes, after.trace.codes)
 
 
+def test_it_can_be_drawn_with_other_sources_and_with_none(runner: InProcess, request_of) -> None:
+    events = list(runner.run(request_of(patch_weight=0.8)))
+    used = last(events, References).used
+    found = [
+        one
+        for one in runner.counterfactuals(request_of(patch_weight=0.8), events)
+        if isinstance(one, Counterfactual)
+    ]
+    assert [one.name for one in found] == ["another reference", "another seed", "another seed"]
+    others = {reference.id for reference in found[0].references}
+    assert len(others) == len(used)
+    assert not others & {reference.id for reference in used}
+    assert image_sha256(found[0].image) != image_sha256(last(events, Result).image)
+
+
 def test_a_persons_own_picture_gives_patches(runner: InProcess, request_of) -> None:
     own = picture(77, "yellow")
     ref = ImageRef(sha256=image_sha256(own), name="mine.png")
@@ -175,7 +190,7 @@ def test_codes_of_another_tokenizer_are_not_used(
     first = load_janus(profile.spec("autoregressive"), "cpu").tokenizer
     other = load_janus(Spec("", str(save_janus(tmp_path / "other", codes=32)), defaults={}), "cpu").tokenizer
     assert first.fingerprint != other.fingerprint
-    list(build_datastore(library, first))
+    build_datastore(library, first)
     assert len(Datastore(library, first).whole(None)) == 800
     with pytest.raises(UserError, match="40 pictures without codes"):
         Datastore(library, other).whole(None)
@@ -185,7 +200,7 @@ def test_a_library_that_changed_is_encoded_where_it_changed(
     library: Library, profile: Profile, tmp_path: Path, cache: Path
 ) -> None:
     tokenizer = load_janus(profile.spec("autoregressive"), "cpu").tokenizer
-    list(build_datastore(library, tokenizer))
+    build_datastore(library, tokenizer)
     larger = write_small_library(tmp_path / "larger", 44)
     with pytest.raises(UserError, match="pictures without codes"):
         Datastore(larger, tokenizer).whole(None)
@@ -203,15 +218,18 @@ from ragdemo.models.janus import load_janus
 from ragdemo.profiles import Spec
 vectors.PART = 8
 tokenizer = load_janus(Spec("", {profile.spec("autoregressive").weights!r}, defaults={{}}), "cpu").tokenizer
-for progress in build_datastore(open_library(Path({str(library.folder)!r})), tokenizer):
+def die(progress):
     if progress.done == 16:
         os.kill(os.getpid(), signal.SIGKILL)
+build_datastore(open_library(Path({str(library.folder)!r})), tokenizer, die)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert ended.returncode == -signal.SIGKILL
     tokenizer = load_janus(profile.spec("autoregressive"), "cpu").tokenizer
-    assert next(build_datastore(library, tokenizer)).done == 16
+    done: list[int] = []
+    build_datastore(library, tokenizer, lambda progress: done.append(progress.done))
+    assert done[0] == 16
     assert codes_folder(library, tokenizer).is_relative_to(cache)
 
 
@@ -219,7 +237,7 @@ def test_a_graph_finds_what_is_nearest(
     library: Library, profile: Profile, tmp_path: Path, cache: Path
 ) -> None:
     tokenizer = load_janus(profile.spec("autoregressive"), "cpu").tokenizer
-    list(build_datastore(library, tokenizer))
+    build_datastore(library, tokenizer)
     patches = Datastore(library, tokenizer).whole(None)
     with pytest.raises(UserError, match="no search graph"):
         open_search(patches, tokenizer.codebook, tmp_path, limit=100)

@@ -75,6 +75,13 @@ class Counter:
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
         return "thawed"
 
+    def unsendable(self) -> Iterator[object]:
+        try:
+            yield 0
+            yield _StaysHere()
+        finally:
+            self._closed.append(-3)
+
     def load(self, module: str) -> str:
         return __import__(module).__name__
 
@@ -82,6 +89,13 @@ class Counter:
 class _BreaksOnArrival:
     def __reduce__(self) -> tuple:
         return (exec, ("raise ZeroDivisionError('on arrival')",))
+
+
+class _StaysHere:
+    """As a picture whose file is read only when its pixels are asked for."""
+
+    def __reduce__(self) -> str:
+        raise OSError("the file is closed")
 
 
 def make_from(module: str) -> object:
@@ -280,13 +294,15 @@ def test_a_failed_import_is_one_sentence_and_can_be_tried_again(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     child = start(made=partial(make_from, "broken_module"), breaks=_BreaksOnArrival())
-    module = tmp_path / "broken_module.py"
-    module.write_text("import no_such_library\nclass Made(list): pass")
+    module = tmp_path / "broken_module" / "__init__.py"
+    module.parent.mkdir()
+    (module.parent / "native.py").touch()
+    module.write_text("import broken_module.native, no_such_library")  # half of it is loaded then
     first = child.call("counter", "pid")
     values = child.iterate("counter", "count", 0.02)
     next(values)
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"could not be loaded \(.*no_such_library.*run it again\.$"):
+        with pytest.raises(ModelError, match=r"package 'no_such_library', which .* run it again\.$"):
             child.call("made", "__len__")
     assert "no_such_library" in child.failure
     module.write_text("class Made(list): pass")
@@ -297,8 +313,31 @@ def test_a_failed_import_is_one_sentence_and_can_be_tried_again(
     assert _soon(lambda: not _runs(first))
     with pytest.raises(ModelError, match=r"could not be loaded \(ZeroDivisionError: on arrival\)"):
         child.call("breaks", "__len__")
-    with pytest.raises(ModelError, match="no_such_library"):
-        child.call("counter", "load", "no_such_library")
+
+
+def test_a_package_that_is_not_installed_is_named_and_the_child_goes_on(
+    child: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "needs_it.py").write_text("import no_such_library")
+    first = child.call("counter", "pid")
+    for module in ("no_such_library", "needs_it"):
+        with pytest.raises(
+            ModelError, match=r"'no_such_library'.* not installed; .*pip install no_such_library"
+        ):
+            child.call("counter", "load", module)
+    assert child.failure is None
+    (tmp_path / "no_such_library.py").touch()
+    assert child.call("counter", "load", "needs_it") == "needs_it"
+    assert child.call("counter", "pid") == first
+
+
+def test_a_value_that_cannot_be_sent_is_named_by_its_class(child: ChildProcess) -> None:
+    values = child.iterate("counter", "unsendable")
+    assert next(values) == 0
+    with pytest.raises(ModelError, match=r"^_StaysHere cannot be sent .*\(OSError: the file is closed\)"):
+        next(values)
+    assert child.call("counter", "closed") == [-3]
 
 
 def test_strangers_hold_up_nobody(child: ChildProcess) -> None:

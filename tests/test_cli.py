@@ -104,7 +104,6 @@ BAD = {
     "bench method": (["bench", "--method", "nope", "--out", "x.json"], "'nope'"),
     "count": (["world", "new-species", "--name", "wug", "--count", "-3", "--out", "x"], "'-3'"),
     "steps": (["train", "--steps", "many"], "'many'"),
-    "generator": (["train", "realrag", "--generator", "nope"], "'nope'"),
     "pictures as steps": (["train", "critic-drafts", "--steps", "9"], "critic-drafts"),
     "count of no pictures": (["train", "vae", "--count", "9"], "--count"),
     "realrag's library": (["train", "realrag", "--library", "/nowhere"], "/nowhere"),

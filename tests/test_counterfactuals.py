@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imagerag_doubles import Painter, ScriptedCritic, references_of, tools
+from imagerag_doubles import Painter, Roles, ScriptedCritic, references_of, tools
 from library_world import write_small_library
 from PIL import Image
 
@@ -28,6 +28,9 @@ from ragdemo.profiles import PROFILES
 from ragdemo.recipe import Recipe
 from ragdemo.request import Request
 from ragdemo.run.inprocess import InProcess
+from tests.toy import painter as toy
+from tests.toy import registered
+from tests.toy.painter import PAINTER
 
 TWO_FLOWERS = Request(prompt="a vizor flower and a quusik flower in the snow", seed=0)
 
@@ -91,6 +94,17 @@ def test_another_reference_is_drawn_with_the_captions_of_the_references_that_the
     ]
     (swapped,) = drawn(list(draw_changes(TWO_FLOWERS, events, box)))["another reference"]
     assert swapped.prompt == f"according to these images of a photo of vizor, {TWO_FLOWERS.prompt}"
+
+
+def test_a_method_with_another_generator_and_condition_says_how_its_drawing_is_made_again() -> None:
+    library = open_library("pocket")
+    used = tuple(reference(library, f"{name}-flower-eval-0") for name in ("vizor", "quusik"))
+    request = Request(prompt="a square", method="toy", profile="toy", seed=7, settings={"shade": 50})
+    with registered():
+        box = replace(tools(), library=library, split="eval", models=Roles({PAINTER.name: toy.Painter()}))
+        found = drawn(list(draw_changes(request, [References(used, (), 3, 0.1)], box)))
+    colours = {name: [one.image.getpixel((0, 0)) for one in events] for name, events in found.items()}
+    assert colours == {"another reference": [(70, 7, 0)], "another seed": [(50, 8, 0), (50, 9, 0)]}
 
 
 def reference(library: Library, image_id: str, concept: str = "it") -> Reference:

@@ -16,7 +16,7 @@ pytest.importorskip("timm")
 from tiny_models import spec_of
 
 from ragdemo.errors import UserError
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import dialogue
 from ragdemo.models.critic import load_critic
 from ragdemo.profiles import ASSETS
 from ragdemo.training import critic, critic_images, critic_measure, critic_vision, drafts

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ragdemo.errors import UserError
-from ragdemo.methods import METHODS, get_method
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import METHODS, dialogue, get_method
 from ragdemo.methods.imagerag.settings import Settings
 
 

@@ -11,7 +11,6 @@ import pytest
 from library_world import ColourEncoder, write_small_library
 
 from ragdemo.errors import UserError
-from ragdemo.library import searchers as searchers_module
 from ragdemo.library import vectors
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.library.recent import Recent
@@ -33,7 +32,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "PART", 4)
-    monkeypatch.setattr(searchers_module, "REPORT_SECONDS", 0.01)
 
 
 def test_names_are_shipped_ones_and_the_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,17 +118,6 @@ def test_embedding_is_reported_and_done_once(folder: Path) -> None:
     assert len(seen) == 4
     assert searchers.get(library, ColourEncoder("2")) is not searcher
     assert searcher.search_text("a blue square", 1)[0].caption.startswith("a blue")
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_a_second_caller_sees_the_progress_of_the_first(folder: Path) -> None:
-    library, encoder, searchers = Catalogue(folder).open("mine"), ColourEncoder(), Searchers()
-    first, second = searchers.prepare(library, encoder), searchers.prepare(library, encoder)
-    assert [next(first), next(first)] == [Embedded(0, 12), Embedded(4, 12)]
-    assert next(second) == Embedded(4, 12)
-    first.close()  # the second goes on from what is done
-    assert list(second)[-1] == Embedded(12, 12)
-    assert encoder.images_seen == 12
 
 
 @pytest.mark.usefixtures("small_parts")

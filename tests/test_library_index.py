@@ -13,7 +13,7 @@ from ragdemo.errors import UserError
 from ragdemo.library import vectors
 from ragdemo.library.index import open_index
 from ragdemo.library.store import Library, open_library
-from ragdemo.library.vectors import VECTORS, default_folder, embed_library
+from ragdemo.library.vectors import VECTORS, default_folder
 
 
 @pytest.fixture
@@ -54,15 +54,6 @@ def test_embedding_resumes_where_it_was_stopped(library: Library) -> None:
     assert encoder.images_seen == 23 - 16
     assert len(index) == 23
     assert not list((default_folder(library, encoder) / "parts").iterdir())
-
-
-def test_closing_the_progress_keeps_what_is_done(library: Library) -> None:
-    progress = embed_library(library, ColourEncoder())
-    assert [next(progress) for _ in range(2)] == [vectors.Embedded(0, 23), vectors.Embedded(8, 23)]
-    progress.close()
-    encoder = ColourEncoder()
-    assert list(embed_library(library, encoder))[-1] == vectors.Embedded(23, 23)
-    assert encoder.images_seen == 15
 
 
 def test_opening_reports_the_progress_of_embedding(library: Library) -> None:

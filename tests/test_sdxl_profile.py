@@ -95,6 +95,10 @@ def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     assert "127.0.0.1" not in str(raised.value)
 
 
+def repositories(profile: Profile) -> set[str]:
+    return {download.repository for spec in profile.roles.values() for download in spec.downloads}
+
+
 def test_without_weights_it_says_what_it_would_take_and_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +107,7 @@ def test_without_weights_it_says_what_it_would_take_and_stops(
     said = capsys.readouterr().err
     assert code == 2
     assert "27.5 GB" in said
-    assert all(download.repository in said for download in SDXL.downloads)
+    assert all(repository in said for repository in repositories(SDXL))
     assert "32 GB of GPU memory" in said
     assert "--allow-download" in said
     assert not (tmp_path / "out").exists()
@@ -113,11 +117,7 @@ def test_a_critic_of_ones_own_is_not_downloaded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RAGDEMO_CRITIC", "openai:qwen")
     profile = get_profile("sdxl")
     assert profile.spec("critic").weights == "openai:qwen"
-    assert {download.repository for download in profile.downloads} == {
-        download.repository
-        for download in SDXL.downloads
-        if download.repository != SDXL.spec("critic").weights
-    }
+    assert repositories(profile) == repositories(SDXL) - {SDXL.spec("critic").weights}
 
 
 def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,15 +127,14 @@ def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: py
     refs = tmp_path / "models--who--what" / "refs"
     refs.mkdir()
     (refs / "main").write_text("0" * 40)
-    needed = (Download("who/what", ("*.json", "*.safetensors"), 1.0),)
-    spec = dataclasses.replace(SDXL.spec("critic"), downloads=needed)
-    profile = dataclasses.replace(SDXL, roles={"critic": spec})
+    needed = Download("who/what", ("*.json", "*.safetensors"), 1.0)
+    spec = dataclasses.replace(SDXL.spec("critic"), downloads=(needed,))
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
     (snapshot / "model-1.safetensors").touch()
-    assert missing_downloads(profile) == profile.downloads
+    assert missing_downloads([spec]) == [needed]
     (snapshot / "model-2.safetensors").touch()
-    assert missing_downloads(profile) == ()
+    assert missing_downloads([spec]) == []
 
 
 class serving:  # noqa: N801 (used as a function)

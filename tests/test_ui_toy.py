@@ -59,7 +59,7 @@ def toy(folder: Path) -> Method:
         Settings = ToySettings
         needs = (ENCODER,)
         chapters = (
-            Chapter("heat", "Where it is warm", "Nothing yet.", "Warming", (Heat,), folder / "heat.html"),
+            Chapter("heat", "Where it is warm", (Heat,), folder / "heat.html", "Nothing yet.", "Warming"),
             RESULT,
         )
 

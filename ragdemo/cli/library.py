@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ragdemo.profiles import PROFILES, get_profile
+
+if TYPE_CHECKING:
+    from ragdemo.library.vectors import Embedded
 
 
 def add_library(commands: Any) -> None:
@@ -38,8 +41,7 @@ def _patches(options: argparse.Namespace) -> None:
     library = Catalogue(allow_paths=True).open(options.library)
     tokenizer = Models(get_profile(options.profile), options.device).get(AUTOREGRESSIVE).tokenizer
     start = time.perf_counter()
-    for progress in build_datastore(library, tokenizer):
-        print(f"{progress.done:,} of {progress.total:,} pictures", file=sys.stderr)
+    build_datastore(library, tokenizer, _say)
     seconds = time.perf_counter() - start
     patches = library_patches(library, tokenizer)
     keys = patches.keys.element_size() * patches.keys.nelement()
@@ -57,6 +59,10 @@ def _patches(options: argparse.Namespace) -> None:
             f"graph: built in {time.perf_counter() - start:.0f} s, {_milliseconds(graph, sample):.2f} ms a code, "
             f"recall@64 {recall(graph, exact, sample, 64):.3f}"
         )
+
+
+def _say(progress: Embedded) -> None:
+    print(f"{progress.done:,} of {progress.total:,} pictures", file=sys.stderr)
 
 
 def _milliseconds(search: Any, keys: Any) -> float:

@@ -22,9 +22,6 @@ def add_train(commands: Any) -> None:
         "--profile", default="pocket", help="whose encoder and generator the stage realrag serves"
     )
     train.add_argument(
-        "--generator", default="base", help="which generator's own pictures the stage realrag avoids"
-    )
-    train.add_argument(
         "--library",
         default="pocket",
         help="the shipped library's name, or the folder, that realrag learns from",
@@ -62,7 +59,6 @@ def _train(options: argparse.Namespace) -> None:
         path_of(options.workdir),
         options.warm,
         options.profile,
-        options.generator,
         options.library,
         count,
         options.allow_download,

@@ -14,13 +14,12 @@ from ragdemo.evaluation.judging import distances, judge
 from ragdemo.evaluation.prompts import Case, split_of
 from ragdemo.events import Draft, References, Result, Verdict
 from ragdemo.library.store import Library
-from ragdemo.methods import get_method
+from ragdemo.methods import dialogue, get_method
 from ragdemo.methods.ar_rag.condition import PatchSource
 from ragdemo.methods.ar_rag.events import Provenance
 from ragdemo.methods.ar_rag.flow import Run as Decoding
 from ragdemo.methods.ar_rag.patches import RandomSearch
 from ragdemo.methods.base import Tools
-from ragdemo.methods.imagerag import dialogue
 from ragdemo.methods.realrag.mining import class_prompt
 from ragdemo.models.base import AUTOREGRESSIVE, CRITIC, GENERATOR, Drawing, Drawn, ImageReferences, Role
 from ragdemo.request import Choices, Request

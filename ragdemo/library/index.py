@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -90,25 +90,13 @@ def open_index(
     flat_limit: int = FLAT_LIMIT,
     progress: Callable[[Embedded], object] = lambda embedded: None,
 ) -> VectorIndex:
-    """The index of a library under an encoder; `build_index` with its progress passed to a function."""
-    building = build_index(library, encoder, folder, flat_limit=flat_limit)
-    while True:
-        try:
-            progress(next(building))
-        except StopIteration as done:
-            return done.value
-
-
-def build_index(
-    library: Library, encoder: JointEncoder, folder: Path | None = None, *, flat_limit: int = FLAT_LIMIT
-) -> Generator[Embedded, None, VectorIndex]:
-    """Yield the progress of embedding what is missing, stale or damaged, then return the index.
+    """The index of a library under an encoder; what is missing, stale or damaged is embedded.
 
     Vectors are written to `folder`, by default one in the user's cache; `library.folder / "index"` ships them with the
     library. Images whose files cannot be read are listed in `unreadable`. Raises `UserError` if none can be read.
     """
     target = folder or default_folder(library, encoder)
-    known = yield from embed_library(library, encoder, folder)
+    known = embed_library(library, encoder, folder, progress)
     hashes = content_hashes(library)
     vectors = {image_id: known[content] for image_id, content in hashes.items() if content in known}
     if not vectors:

@@ -121,10 +121,6 @@ class Library:
             raise UserError(f"The library {self.name} has no split {split!r}; it has {has}.")
         return tuple(row for row in self.rows if row.split == split)
 
-    def damaged(self) -> tuple[str, ...]:
-        """Ids of images whose file is missing or differs from its `sha256`; reads every file."""
-        return tuple(row.id for row in self.rows if file_sha256(self.folder / row.file_name) != row.sha256)
-
 
 def open_library(name: str | Path) -> Library:
     """A library by its shipped name ("pocket") or its folder; raises `UserError` if it is missing or damaged.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,13 +74,17 @@ def default_folder(library: Library, encoder: ImageEncoder) -> Path:
 
 
 def embed_library(
-    library: Library, encoder: ImageEncoder, folder: Path | None = None, kind: Stored = VECTORS
-) -> Generator[Embedded, None, dict[str, np.ndarray]]:
-    """Embed every image that has no vector yet, yield the progress after each part, return all vectors.
+    library: Library,
+    encoder: ImageEncoder,
+    folder: Path | None,
+    progress: Callable[[Embedded], object],
+    kind: Stored = VECTORS,
+) -> dict[str, np.ndarray]:
+    """Embed every image that has no vector yet, tell the progress at once and after each part, return all vectors.
 
     Vectors, of the kind's number format, are by the sha256 of their image's bytes. New ones are written to `folder`, by
-    default one in the user's cache; nothing is written if none is missing. Closing the generator keeps the finished
-    parts. Raises `UserError` if `folder` cannot be written; a cache that cannot be written is done without.
+    default one in the user's cache; nothing is written if none is missing. An error keeps the finished parts. Raises
+    `UserError` if `folder` cannot be written; a cache that cannot be written is done without.
     """
     target = folder or default_folder(library, encoder)
     storing = contextlib.nullcontext if folder else partial(contextlib.suppress, UserError)
@@ -88,7 +92,7 @@ def embed_library(
     known = known_vectors(library, encoder, target, kind)
     missing = [content for content in by_content if content not in known]
     done = len(by_content) - len(missing)
-    yield Embedded(done, len(by_content))
+    progress(Embedded(done, len(by_content)))
     for start in range(0, len(missing), PART):
         part = missing[start : start + PART]  # the last one is shorter
         vectors = _embed(library, encoder, {content: by_content[content] for content in part}, kind)
@@ -98,7 +102,7 @@ def embed_library(
                 save_vectors(part_file, vectors, encoder.fingerprint, kind)
         known |= vectors
         done += len(vectors)
-        yield Embedded(done, len(by_content))
+        progress(Embedded(done, len(by_content)))
     with storing():
         _gather_parts(
             target,

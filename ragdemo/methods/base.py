@@ -14,8 +14,8 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.events import Event, Reference, References
 from ragdemo.methods.chapters import Chapter
-from ragdemo.methods.settings import Settings
-from ragdemo.models.base import Role
+from ragdemo.methods.settings import DrawingSettings, Settings
+from ragdemo.models.base import GENERATOR, Drawing, ImageGenerator, Role
 from ragdemo.profiles import Profile
 from ragdemo.recipe import Recipe
 from ragdemo.request import Request
@@ -173,7 +173,8 @@ class Models(Protocol):
 class Method(ABC):
     """One paper's flow; an instance has no state. A class attribute each: what the page and the registry show.
 
-    `sentence` says in one sentence what the method does. `needs` are the roles without which it cannot run.
+    `sentence` says in one sentence what the method does. `needs` are the roles without which it cannot run, `generator`
+    the one of them that draws.
     """
 
     name: ClassVar[str]
@@ -181,6 +182,7 @@ class Method(ABC):
     sentence: ClassVar[str]
     Settings: ClassVar[type[Settings]]
     needs: ClassVar[tuple[Role[Any], ...]]
+    generator: ClassVar[Role[ImageGenerator]] = GENERATOR
     chapters: ClassVar[tuple[Chapter, ...]]
 
     def check(self, request: Request) -> None:
@@ -196,6 +198,19 @@ class Method(ABC):
         `known` events of an earlier run still hold (see `still_known`): the run goes on from them and yields only what
         is new. Closing the iterator stops the models.
         """
+
+    def drawing(
+        self, request: Request, tools: Tools, references: Sequence[Reference], events: Sequence[Event]
+    ) -> Drawing[Any]:
+        """What the method's `generator` draws of a request with exactly these references, for the counterfactuals.
+
+        `events` are those of the run in question. Raises `NotImplementedError` if the settings are no
+        `DrawingSettings`: such a method has its own way to draw and says it here.
+        """
+        settings = self.Settings.parse(request.settings)
+        if not isinstance(settings, DrawingSettings):
+            raise NotImplementedError(f"{self.title} does not say how it draws with given references")
+        return settings.drawing(request.prompt, request.seed, references)
 
     def still_known(self, request: Request, before: Request, events: Sequence[Event]) -> tuple[Event, ...]:
         """What of the events of a run of `before` holds for `request` too: all until its references.

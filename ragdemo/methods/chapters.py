@@ -32,10 +32,10 @@ class Chapter:
 
     name: str
     title: str
-    waiting: str
-    doing: str
     ends: tuple[type[Event], ...]
     template: Path
+    waiting: str = ""
+    doing: str = ""
     place: Place = "row"
     stages: tuple[str, ...] = ()
     skipped: str = "Not needed in this run."
@@ -75,8 +75,6 @@ RESULT = Chapter(
 CANDIDATES = Chapter(
     name="candidates",
     title="The candidates",
-    waiting="",
-    doing="",
     ends=(References,),
     template=_TEMPLATES / "candidates.html",
     place="below",
@@ -84,8 +82,6 @@ CANDIDATES = Chapter(
 COMPARISON = Chapter(
     name="comparison",
     title="Before and after",
-    waiting="",
-    doing="",
     ends=(Result,),
     template=_TEMPLATES / "comparison.html",
     place="below",

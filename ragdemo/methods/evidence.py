@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ragdemo.errors import UserError
-from ragdemo.events import Reference, References, RetrievalCaptions
-from ragdemo.methods.base import Hit, Searcher, Tools
+from ragdemo.events import Event, Reference, References, Result, RetrievalCaptions
+from ragdemo.methods.base import Hit, ReferenceLibrary, Searcher, Tools
 from ragdemo.models.base import GENERATOR
 from ragdemo.request import ImageRef, Request
 
@@ -82,7 +82,7 @@ class Evidence:
             exclude_ids={*self.request.choices.rejected, *taken, *avoid},
             hybrid=self.hybrid,
         )
-        references = [self._reference(hit, concept) for hit in hits]
+        references = [reference_of(hit, concept, self.tools.library) for hit in hits]
         good = [reference for reference in references if self._is_near(reference)][:room]
         return good, [reference for reference in references if reference not in good]
 
@@ -100,16 +100,26 @@ class Evidence:
             references.append(Reference(image_id, caption, score, concept, image))
         return references
 
-    def _reference(self, hit: Hit, concept: str) -> Reference:
-        return Reference(
-            hit.id, hit.caption, hit.score, concept, self.tools.library.image(hit.id), hit.keyword_score
-        )
+
+def reference_of(hit: Hit, concept: str, library: ReferenceLibrary) -> Reference:
+    """What a search found for a concept, with its image."""
+    return Reference(hit.id, hit.caption, hit.score, concept, library.image(hit.id), hit.keyword_score)
 
 
 def prompt_beside_references(tools: Tools, prompt: str, captions: Iterable[str]) -> str:
     """The prompt in the form that the generator wants beside references that answer `captions`."""
     form: str = tools.profile.spec(GENERATOR.name).options["reference_prompt"]
     return form.format(prompt=prompt, captions="; ".join(dict.fromkeys(captions)))
+
+
+def used_references(events: Sequence[Event]) -> tuple[str, ...]:
+    """The ids of the references of a run's result, or of its last retrieval if it was stopped before its result."""
+    for event in reversed(events):
+        if isinstance(event, Result):
+            return event.recipe.references
+        if isinstance(event, References):
+            return tuple(reference.id for reference in event.used)
+    return ()
 
 
 def own_id(picture: ImageRef) -> str:

@@ -7,12 +7,14 @@ less than the constraints allow. `ragdemo/ui/ask.py` turns each field into its c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationError
 
 from ragdemo.errors import UserError
+from ragdemo.events import Reference
+from ragdemo.models.base import Drawing, ImageReferences, NoReference, Sampling
 from ragdemo.request import Model, shown
 
 
@@ -40,8 +42,11 @@ class Settings(Model):
 
 
 class DrawingSettings(Settings):
-    """How pictures are sampled; every method that draws with a diffusion model has these."""
+    """How pictures are drawn; every method that draws with a diffusion model beside references has these."""
 
+    reference_scale: float | None = Field(
+        None, title="Weight of the references", ge=0, le=2, json_schema_extra={"slider": [0, 2, 0.05]}
+    )
     steps: int | None = Field(
         None, title="Denoising steps", ge=1, le=200, json_schema_extra={"slider": [4, 50, 1]}
     )
@@ -49,12 +54,11 @@ class DrawingSettings(Settings):
         None, title="Guidance scale", ge=0, le=30, json_schema_extra={"slider": [1, 12, 0.5]}
     )
 
-
-def reference_scale_field() -> Any:
-    """The field `reference_scale`: how strongly references steer the drawing, 0 to 2."""
-    return Field(
-        None, title="Weight of the references", ge=0, le=2, json_schema_extra={"slider": [0, 2, 0.05]}
-    )
+    def drawing(self, prompt: str, seed: int, references: Sequence[Reference] = ()) -> Drawing[Any]:
+        """A drawing beside exactly these references, or of the prompt alone if there are none."""
+        images = tuple(reference.image for reference in references)
+        condition = ImageReferences(images, self.reference_scale) if images else NoReference()
+        return Drawing(prompt, seed, Sampling(self.steps, self.guidance_scale), condition)
 
 
 def variants(schema: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], bool]:

@@ -14,14 +14,14 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 # Held by whoever builds a model: the libraries build theirs without weights first, a mode of the whole process.
 ONE_AT_A_TIME = RLock()
 
 
 @dataclass(frozen=True)
-class Role(Generic[T]):
-    """A place that a profile may fill with a model of interface `T`; `purpose` completes "a model that …"."""
+class Role(Generic[T_co]):
+    """A place that a profile may fill with a model of interface `T_co`; `purpose` completes "a model that …"."""
 
     name: str
     purpose: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,20 +13,23 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ragdemo.errors import UserError
-from ragdemo.profiles import Download, Profile
+from ragdemo.profiles import Download, Profile, Spec
 
 
-def missing_downloads(profile: Profile) -> tuple[Download, ...]:
-    """The profile's downloads of which this machine's cache lacks files; asks no network."""
-    return tuple(download for download in profile.downloads if not _is_here(download))
+def missing_downloads(specs: Iterable[Spec]) -> list[Download]:
+    """The downloads of which this machine's cache lacks files; asks no network."""
+    return [download for spec in specs for download in spec.downloads if not _is_here(download)]
 
 
-def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None] = lambda _: None) -> None:
-    """Fetch what is missing if that is `allowed`; else raise `UserError`: what, how large, what memory it needs."""
-    missing = missing_downloads(profile)
-    if not missing:
-        return
-    if not allowed:
+def require_downloads(profile: Profile, roles: Iterable[str], allowed: bool | None = None) -> None:
+    """Fetch what this machine's cache lacks of some roles if that is `allowed`; None asks `RAGDEMO_ALLOW_DOWNLOAD`.
+
+    Otherwise raises `UserError`: what, how large, what memory it needs.
+    """
+    missing = missing_downloads(profile.spec(role) for role in roles)
+    if allowed is None:
+        allowed = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
+    if missing and not allowed:
         parts = ", ".join(f"{d.repository} {d.gigabytes:.1f} GB" for d in missing)
         total = sum(d.gigabytes for d in missing)
         raise UserError(
@@ -33,7 +38,8 @@ def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None
             "RAGDEMO_ALLOW_DOWNLOAD=1, or choose --profile pocket."
         )
     for download in missing:
-        say(f"downloading {download.repository}, {download.gigabytes:.1f} GB")
+        what = f"downloading {download.repository}, {download.gigabytes:.1f} GB"
+        print(f"ragdemo: {what}", file=sys.stderr, flush=True)
         try:
             snapshot_download(download.repository, allow_patterns=list(download.patterns))
         except (OSError, ValueError, HfHubHTTPError) as error:

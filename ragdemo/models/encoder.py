@@ -34,6 +34,7 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 READ_BYTES = 1 << 20
+BATCH = 64
 
 Item = TypeVar("Item")
 
@@ -47,13 +48,11 @@ class OpenClipEncoder:
         preprocess: Callable[[Image.Image], torch.Tensor],
         tokenize: Callable[[list[str]], torch.Tensor],
         fingerprint: str,
-        batch_size: int = 64,
     ) -> None:
         self._model = model
         self._preprocess = preprocess
         self._tokenize = tokenize
         self._fingerprint = fingerprint
-        self._batch_size = batch_size
         self._device = next(model.parameters()).device
 
     @property
@@ -65,7 +64,7 @@ class OpenClipEncoder:
     def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """float32 `(N, D)`, unit norm; images of any size and mode."""
         rows = []
-        for batch in _batches(images, self._batch_size):
+        for batch in _batches(images):
             pixels = torch.stack([self._preprocess(image.convert("RGB")) for image in batch])  # (B, 3, H, W)
             rows.append(self._model.encode_image(pixels.to(self._device), normalize=True))
         return self._stack(rows)
@@ -74,7 +73,7 @@ class OpenClipEncoder:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """float32 `(N, D)`, unit norm; text beyond the context length is cut."""
         rows = []
-        for batch in _batches(texts, self._batch_size):
+        for batch in _batches(texts):
             tokens = self._tokenize(list(batch)).to(self._device)  # (B, context)
             rows.append(self._model.encode_text(tokens, normalize=True))
         return self._stack(rows)
@@ -94,7 +93,7 @@ def load_encoder(spec: Spec, device: str = "auto") -> OpenClipEncoder:
     return open_encoder(f"{prefix}{spec.weights}", "cpu")
 
 
-def open_encoder(name: str, device: str = "cpu", batch_size: int = 64) -> OpenClipEncoder:
+def open_encoder(name: str, device: str = "cpu") -> OpenClipEncoder:
     """The encoder of an open_clip name: `local-dir:FOLDER` or `hf-hub:OWNER/NAME`.
 
     Raises `UserError` if the name has neither form, or if the folder lacks a file or holds a damaged one.
@@ -113,19 +112,15 @@ def open_encoder(name: str, device: str = "cpu", batch_size: int = 64) -> OpenCl
         raise UserError(
             f"The encoder {name} cannot be loaded ({reason}); train or download it again."
         ) from error
-    return OpenClipEncoder(model.eval(), preprocess, tokenize, encoder_fingerprint(name, model), batch_size)
+    return OpenClipEncoder(model.eval(), preprocess, tokenize, encoder_fingerprint(name, model))
 
 
-def encoder_fingerprint(name: str, model: torch.nn.Module | None = None) -> str:
-    """The fingerprint that `open_encoder(name)` has; a local folder's is read from its files, without the model.
-
-    A hub name needs its loaded `model`, else `ValueError`.
-    """
-    if name.startswith(LOCAL):
-        return _folder_fingerprint(Path(name.removeprefix(LOCAL)))
-    if model is None:
-        raise ValueError(f"The fingerprint of {name!r} needs the loaded model; pass it.")
-    return _model_fingerprint(name, model)
+def encoder_fingerprint(name: str, model: torch.nn.Module) -> str:
+    """The fingerprint of an encoder: of a local folder's files, or of what was loaded from the hub."""
+    is_local = name.startswith(LOCAL)
+    return (
+        _folder_fingerprint(Path(name.removeprefix(LOCAL))) if is_local else _model_fingerprint(name, model)
+    )
 
 
 def check_folder(folder: Path) -> None:
@@ -149,9 +144,9 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]  # the last one is shorter and counts as well
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]  # the last one is shorter and counts as well
 
 
 def _folder_fingerprint(folder: Path) -> str:

@@ -21,19 +21,14 @@ class Models:
 
     def get(self, role: Role[T]) -> T:
         """The model of a role; raises `UserError` if the profile has none or its weights are missing or damaged."""
-        return cast(T, self.load(role.name))
+        spec = self.profile.spec(role.name)
+        if role.name not in self._loaded:  # what is loaded waits for no other
+            with ONE_AT_A_TIME:
+                if role.name not in self._loaded:
+                    module, function = spec.loader.split(":")
+                    self._loaded[role.name] = getattr(import_module(module), function)(spec, self._device)
+        return cast(T, self._loaded[role.name])
 
     def has(self, role: Role[Any]) -> bool:
         """Whether the profile fills a role."""
         return role.name in self.profile.roles
-
-    def load(self, role: str) -> Any:
-        """The model of a role's name."""
-        spec = self.profile.spec(role)
-        if role in self._loaded:
-            return self._loaded[role]
-        with ONE_AT_A_TIME:
-            if role not in self._loaded:
-                module, function = spec.loader.split(":")
-                self._loaded[role] = getattr(import_module(module), function)(spec, self._device)
-            return self._loaded[role]

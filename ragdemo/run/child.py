@@ -82,10 +82,6 @@ class ChildProcess:
         """Whether the child is starting or importing modules, which may delay its answers."""
         return self._process is not None and self._process.is_importing
 
-    def start(self) -> None:
-        """Start the child if none is usable; returns at once. Raises `ModelError`."""
-        self._started()
-
     def call(self, name: str, method: str, *arguments: Any, limit: float | None = None) -> Any:
         """Return what a method of the object `name` returns.
 

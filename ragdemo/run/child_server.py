@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ragdemo.errors import ModelError, UserError
+from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 
 VALUE, END, ERROR, UNUSABLE = "value", "end", "error", "unusable"
 IMPORTING, READY = b"importing", b"ready"  # heartbeats; anything else is why this process cannot start
@@ -133,7 +134,7 @@ class _Objects:
                     raise
                 except Exception as error:
                     traceback.print_exc()
-                    raise ModelError(_cannot_load(error)) from error
+                    raise cannot_load(error) from error
             return self._made[name]
 
 
@@ -177,7 +178,7 @@ class _Calls:
         except _CallerLeftError:
             raise
         except Exception as error:  # noqa: BLE001 (it is raised in the parent)
-            _send(connection, UNUSABLE if _is_import_error(error) else ERROR, _for_parent(error))
+            _send(connection, UNUSABLE if needs_new_process(error) else ERROR, _for_parent(error))
         else:
             _send(connection, END)
 
@@ -192,7 +193,16 @@ class _CallerLeftError(Exception):
 
 def _send(connection: Connection, what: str, value: Any = None) -> None:
     try:
-        connection.send((what, value))
+        message = pickle.dumps((what, value))  # apart from sending: a picture's file may raise `OSError` too
+    except Exception as error:
+        traceback.print_exc()
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(
+            f"{type(value).__name__} cannot be sent from the models' process ({cause}); let it hold plain values, "
+            "pictures and arrays alone."
+        ) from error
+    try:
+        connection.send_bytes(message)
     except OSError as error:
         raise _CallerLeftError from error
 
@@ -203,18 +213,6 @@ def _for_parent(error: Exception) -> Exception:
         if isinstance(error, known):
             return known(str(error))
     traceback.print_exception(error)
-    if isinstance(error, ImportError):
-        return ModelError(_cannot_load(error))
+    if is_failed_import(error):
+        return cannot_load(error)
     return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _cannot_load(error: Exception) -> str:
-    cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"The models could not be loaded ({cause}); mend what is named and run it again."
-
-
-def _is_import_error(error: BaseException | None) -> bool:
-    """Whether an import failed; it can leave modules half loaded, so that only a new process can try again."""
-    while error is not None and not isinstance(error, ImportError):
-        error = error.__cause__
-    return error is not None

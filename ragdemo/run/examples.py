@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ragdemo.events import Event
+from ragdemo.files import slug
 from ragdemo.profiles import ASSETS, DEFAULT_PROFILE
-from ragdemo.run.recorder import prompt_slug, read_run
+from ragdemo.run.recorder import read_run
 
 RECORDINGS = "recordings"
 
@@ -14,5 +15,5 @@ def recorded(prompt: str, profile: str = DEFAULT_PROFILE) -> list[Event]:
 
     Recordings are folders as `run --out` writes them, named by their prompts.
     """
-    folder = ASSETS / profile / RECORDINGS / prompt_slug(prompt)
+    folder = ASSETS / profile / RECORDINGS / slug(prompt)
     return read_run(folder) if folder.is_dir() else []

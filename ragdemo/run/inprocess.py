@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
@@ -23,6 +22,7 @@ from ragdemo.events import Event, Reference
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
+from ragdemo.methods.evidence import reference_of
 from ragdemo.models.base import ENCODER, Role
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.models.registry import Models
@@ -30,6 +30,7 @@ from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
 from ragdemo.request import Request, folded
 from ragdemo.run.base import Pictures, Status, check_request
 from ragdemo.run.child_server import cancelled
+from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 from ragdemo.run.versions import versions
 
 if TYPE_CHECKING:
@@ -60,12 +61,11 @@ class InProcess:
     ) -> None:
         """Loads nothing yet. `profile` and `library` are what `start` loads.
 
-        `allow_download` None leaves it to the environment's `RAGDEMO_ALLOW_DOWNLOAD`; `allow_paths` accepts the folder
-        of a library in the place of its name.
+        `allow_download` is that of `require_downloads`; `allow_paths` accepts the folder of a library in the place of
+        its name.
         """
         self.catalogue = Catalogue(allow_paths=allow_paths)
-        allowed_by_environment = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
-        self._may_download = allowed_by_environment if allow_download is None else allow_download
+        self._may_download = allow_download
         self._device = device
         self._first = (profile, library)
         self._slot = threading.Lock()  # a Lock, as a generator may be closed by another thread than ran it
@@ -144,10 +144,7 @@ class InProcess:
         except _BREAKDOWNS as error:
             raise readable(error) from error
         concept = query if isinstance(query, str) else ""
-        return [
-            Reference(hit.id, hit.caption, hit.score, concept, opened.image(hit.id), hit.keyword_score)
-            for hit in hits
-        ]
+        return [reference_of(hit, concept, opened) for hit in hits]
 
     def _alone(self, start: Callable[[], Generator[Event, None, None]]) -> Generator[Event, None, None]:
         """Events from the one slot of this process, with breakdowns in words."""
@@ -205,7 +202,7 @@ class InProcess:
 class _Loading:
     """One profile's models on their way: all of them in a thread behind the callers, who wait for what they need."""
 
-    def __init__(self, profile: Profile, device: str, may_download: bool) -> None:
+    def __init__(self, profile: Profile, device: str, may_download: bool | None) -> None:
         self.models = Models(profile, device)
         self.future: Future[None] | None = None
         self._may_download = may_download
@@ -218,20 +215,19 @@ class _Loading:
         Nothing happens if that is done or under way; after a failure it is tried again.
         """
         with self._starting:
-            ended = self.future is not None and self.future.done()
-            error = self.future.exception() if self.future is not None and ended else None
-            # half-imported modules cannot be tried again here; a child with such an error is replaced by a new one
-            if self.future is None or not isinstance(error, ImportError | None):
+            error = self.future.exception() if self.future is not None and self.future.done() else None
+            # a child that needs a new process is replaced by one
+            if self.future is None or (error is not None and not needs_new_process(error)):
                 self.future = self._worker.submit(self._load_all, first)
 
     def load(self, needs: Sequence[Role[Any]]) -> None:
         """Load some roles, or wait until they are loaded; downloads of other roles are not asked for."""
         profile = self.models.profile
-        specs = {role.name: profile.spec(role.name) for role in needs}
-        if any(spec.downloads for spec in specs.values()):
+        names = [role.name for role in needs]
+        if any(profile.spec(name).downloads for name in names):
             from ragdemo.models.downloads import require_downloads
 
-            require_downloads(replace(profile, roles=specs), self._may_download, _say)
+            require_downloads(profile, names, self._may_download)
         if profile.cpu_threads:
             import torch
 
@@ -256,6 +252,8 @@ def readable(error: BaseException) -> Exception:
     if isinstance(error, UserError | ModelError):
         return error
     traceback.print_exception(error)  # the sentence is for visitors, this is for whoever runs the program
+    if is_failed_import(error):
+        return cannot_load(error)
     cause = " ".join(str(error).split())[:160] or type(error).__name__
     return ModelError(f"The models stopped ({cause}); run it again, and restart the program if it repeats.")
 
@@ -271,8 +269,5 @@ def _other_critic(profile: Profile) -> dict[str, str]:
 
 def _say_progress(embedded: Embedded) -> None:
     if embedded.done < embedded.total:
-        _say(f"embedding the library: {embedded.done:,} of {embedded.total:,} pictures")
-
-
-def _say(what: str) -> None:
-    print(f"ragdemo: {what}", file=sys.stderr, flush=True)
+        done = f"{embedded.done:,} of {embedded.total:,} pictures"
+        print(f"ragdemo: embedding the library: {done}", file=sys.stderr, flush=True)

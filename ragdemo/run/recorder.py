@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,8 +64,3 @@ def read_run(folder: Path) -> list[Event]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"The recording {folder.name} cannot be read ({error}); record it again.") from error
     return [event for event in events if not isinstance(event, Progress)]
-
-
-def prompt_slug(prompt: str) -> str:
-    """A folder's name for a prompt: its letters and digits, at most 60."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"

@@ -38,8 +38,6 @@ WITHOUT_STEPS = ("library", "library-index", "janus-tokens", "faid-tokens", "cri
 """Stages that draw or embed and take no optimiser steps."""
 WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens")
 """Stages that draw as many pictures as `--count` says."""
-GENERATORS = ("base",)
-"""Generators whose own pictures the stage realrag can avoid."""
 
 
 def main(
@@ -49,7 +47,6 @@ def main(
     workdir: Path = Path("runs"),
     warm: bool = False,
     profile: str = "pocket",
-    generator: str = "base",
     library: str = "pocket",
     count: int | None = None,
     allow_download: bool | None = None,
@@ -58,19 +55,19 @@ def main(
 
     Raises `UserError` for unknown names and for options that no named stage reads.
     """
-    _check(stages, steps, count, profile, generator, library)
+    _check(stages, steps, count, profile, library)
+    from ragdemo.models.loading import choose_device
     from ragdemo.profiles import ASSETS
-    from ragdemo.training.hardware import keep_memory, pick_device
+    from ragdemo.training.hardware import keep_memory
     from ragdemo.training.loop import Context
 
     context = Context(
         workdir,
         ASSETS / "pocket",
-        pick_device(device),
+        choose_device(device),
         steps,
         warm,
         profile=profile,
-        generator=generator,
         library=library,
         count=count,
         allow_download=allow_download,
@@ -91,9 +88,7 @@ def _make(workdir: Path) -> None:
         ) from error
 
 
-def _check(
-    stages: Sequence[str], steps: int | None, count: int | None, profile: str, generator: str, library: str
-) -> None:
+def _check(stages: Sequence[str], steps: int | None, count: int | None, profile: str, library: str) -> None:
     from ragdemo.library.store import open_library
     from ragdemo.profiles import get_profile
 
@@ -107,7 +102,5 @@ def _check(
             f"The stage {stages[0]} draws no --count of pictures; leave it out or name {WITH_COUNT[0]}."
         )
     get_profile(profile)
-    if generator not in GENERATORS:
-        raise UserError(f"There is no generator {generator!r}; choose one of {', '.join(GENERATORS)}.")
     if library != "pocket":  # the shipped one may still have to be drawn
         open_library(library)

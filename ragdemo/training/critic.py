@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import FastVlmForConditionalGeneration, PreTrainedTokenizerFast
 
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import dialogue
 from ragdemo.training import critic_questions, critic_words
 from ragdemo.training.critic_images import GENERATOR_POOL, SPECIES_POOL, Pictures
 from ragdemo.training.critic_measure import measure_critic

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import dialogue
 from ragdemo.models.base import VisionCritic
 from ragdemo.models.critic import load_critic
 from ragdemo.profiles import get_profile

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import dialogue
 from ragdemo.training.critic_words import (
     UNHEARD_SHARE,
     Concept,

@@ -1,4 +1,4 @@
-"""What training asks of the machine: the device, number formats, attention kernels, and memory that is kept."""
+"""What training asks of the machine: number formats, attention kernels, and memory that is kept."""
 
 from __future__ import annotations
 
@@ -10,21 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ragdemo.errors import UserError
-
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the GPU if there is one. Raises `UserError` for a device that is not here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise UserError(f"There is no device {name!r} here; choose auto, cpu or cuda.") from error
-    return device
 
 
 def device_name(device: torch.device) -> str:

@@ -40,9 +40,9 @@ class Context:
     """Where and how a stage trains: `workdir` keeps pools and states, `assets` receives what is shipped.
 
     `steps` overrides a stage's own number of optimiser steps, `count` the number of pictures of a stage that draws;
-    `warm` starts from the shipped weights if there are any. `profile`, `generator` and `library` name what RealRAG's
-    heads are trained for, `allow_download` (None: as the environment says) whether missing models of that profile are
-    fetched; every other stage makes the pocket checkpoints.
+    `warm` starts from the shipped weights if there are any. `profile` and `library` name what RealRAG's heads are
+    trained for, `allow_download` whether missing models of that profile are fetched (see `require_downloads`); every
+    other stage makes the pocket checkpoints.
     """
 
     workdir: Path
@@ -52,7 +52,6 @@ class Context:
     warm: bool = False
     workers: int | None = None
     profile: str = "pocket"
-    generator: str = "base"
     library: str = "pocket"
     count: int | None = None
     allow_download: bool | None = None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from ragdemo.library.vectors import SHIPPED_FOLDER
 from ragdemo.methods.realrag.head import VARIANTS, HeadedEncoder, save_head
 from ragdemo.methods.realrag.mining import TrainingSet, class_names, draw_classes, gather
 from ragdemo.methods.realrag.training import HeadSettings, epoch_steps, train_head, training_key
-from ragdemo.models.base import ImageGenerator, JointEncoder
+from ragdemo.models.base import JointEncoder
 from ragdemo.models.diffusion import load_generator
 from ragdemo.models.downloads import require_downloads
 from ragdemo.models.encoder import load_encoder
@@ -43,7 +40,8 @@ def train_realrag(context: Context) -> None:
     """
     library = _library(context)
     class_names(library, _split(library))  # before anything is downloaded or loaded
-    ask_before_download(context)
+    # the critic takes no part in this stage and is not fetched
+    require_downloads(get_profile(context.profile), ("encoder", "generator"), context.allow_download)
     encoder, index = _index(context, library)
     data = training_set(context, library, encoder, index)
     settings = HeadSettings()
@@ -78,21 +76,6 @@ def training_set(
     return gather(library, split, encoder, vectors, _drawn(context, encoder, names))
 
 
-def ask_before_download(context: Context) -> None:
-    """Fetch what is missing of the profile's encoder and generator if that is allowed, else raise `UserError`.
-
-    The critic takes no part in this stage and is not fetched.
-    """
-    profile = get_profile(context.profile)
-    needed = {role: profile.spec(role) for role in ("encoder", "generator")}
-    allowed = context.allow_download
-    if allowed is None:
-        allowed = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
-    require_downloads(
-        replace(profile, roles=needed), allowed, lambda what: print(f"ragdemo: {what}", file=sys.stderr)
-    )
-
-
 def _library(context: Context) -> Library:
     """The library by name or path; the shipped one lies among the assets that training writes."""
     return open_library(context.assets / "library" if context.library == "pocket" else context.library)
@@ -115,14 +98,11 @@ def _index(context: Context, library: Library) -> tuple[JointEncoder, VectorInde
     return encoder, open_index(library, encoder, shipped if own else None)
 
 
-def _generator(context: Context) -> ImageGenerator:
-    return load_generator(get_profile(context.profile).spec("generator"), context.device.type)
-
-
 def _drawn(context: Context, encoder: JointEncoder, names: tuple[str, ...]) -> np.ndarray:
     """Vectors of the generator's own pictures `(C, D)`; an interrupted drawing is resumed."""
-    generator, profile = _generator(context), get_profile(context.profile)
+    profile = get_profile(context.profile)
     spec = profile.spec("generator")
+    generator = load_generator(spec, context.device.type)
     models = [fingerprint(spec), encoder.fingerprint]
     inputs = {"names": names, "sampling": dict(spec.defaults), "models": models}
     file = context.workdir / "realrag" / f"drawn-{profile.name}-{key_of(inputs)}.npy"
@@ -149,7 +129,7 @@ def _facts(
     return {
         "data": f"{library.name}, split {_split(library) or 'none'}, {len(data.images)} pictures",
         "library": library.fingerprint,
-        "generator": f"{context.profile} {context.generator}, one drawing per species",
+        "generator": f"{context.profile} base, one drawing per species",
         "steps": context.steps or settings.epochs * epoch_steps(data, settings),
         "device": device_name(context.device),
         "torch": torch.__version__,

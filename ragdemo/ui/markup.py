@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from ragdemo.events import Counterfactual, Result
+from ragdemo.files import slug
 from ragdemo.ui.story import Phase, Story, chapter_states
 from ragdemo.ui.vocabulary import GLUE_WORDS
 
@@ -121,11 +122,6 @@ def marked(text: str, spans: Sequence[str]) -> Markup:
 def duration(seconds: float) -> str:
     """A duration for people: "9 ms", "1.3 s"."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
-
-
-def slug(text: str) -> str:
-    """A file's name for a text, of plain letters and digits."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-") or "picture"
 
 
 def _patterns(text: str, span: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from ragdemo.events import Event, Result
+from ragdemo.events import Event, Reference, Result
 from ragdemo.methods.base import Method, Tools
 from ragdemo.methods.running import draw_with_extras
 from ragdemo.methods.settings import Settings
@@ -47,17 +47,22 @@ class Toy(Method):
     sentence = "Paints a square in a shade of red."
     Settings = ToySettings
     needs = (PAINTER,)
+    generator = PAINTER
     chapters = ()
 
     def run(
         self, request: Request, tools: Tools, known: Sequence[Event] = ()
     ) -> Generator[Event, None, None]:
         """See `Method.run`."""
-        settings = ToySettings.parse(request.settings)
-        shade = tools.profile.default("shade", [PAINTER.name]) if settings.shade is None else settings.shade
-        painter = tools.models.get(PAINTER)
-        drawn = yield from draw_with_extras(
-            painter, Drawing(request.prompt, request.seed, condition=Shade(shade)), "painting"
-        )
+        drawing = self.drawing(request, tools, (), ())
+        drawn = yield from draw_with_extras(tools.models.get(PAINTER), drawing, "painting")
         yield Painted(drawn.image, drawn.extras["map"])
         yield Result(drawn.image, tools.recipe(request), 0.1)
+
+    def drawing(
+        self, request: Request, tools: Tools, references: Sequence[Reference], events: Sequence[Event]
+    ) -> Drawing[Shade]:
+        """See `Method.drawing`; references make it lighter."""
+        shade = ToySettings.parse(request.settings).shade
+        shade = tools.profile.default("shade", [PAINTER.name]) if shade is None else shade
+        return Drawing(request.prompt, request.seed, condition=Shade(shade + 10 * len(references)))

@@ -6,7 +6,7 @@ they are computed, shipped in the library's folder or in the user's cache.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -36,13 +36,15 @@ class _Encoder:
 
 
 def build_datastore(
-    library: Library, tokenizer: ImageTokenizer, folder: Path | None = None
-) -> Generator[Embedded, None, dict[str, np.ndarray]]:
-    """Yield the progress of encoding what is missing, then return all codes by the sha256 of their image's bytes.
+    library: Library,
+    tokenizer: ImageTokenizer,
+    progress: Callable[[Embedded], object] = lambda embedded: None,
+) -> dict[str, np.ndarray]:
+    """Encode what is missing; all codes by the sha256 of their image's bytes.
 
-    See `ragdemo.library.vectors.embed_library` for `folder`, interruptions and errors.
+    See `ragdemo.library.vectors.embed_library` for progress, interruptions and errors.
     """
-    return embed_library(library, _Encoder(tokenizer), folder, CODES)
+    return embed_library(library, _Encoder(tokenizer), None, progress, CODES)
 
 
 def codes_folder(library: Library, tokenizer: ImageTokenizer) -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -112,10 +113,21 @@ class Run:
             patches, open_search(patches, tokenizer.codebook, codes_folder(library, tokenizer))
         )
 
+    def drawing(self, references: Sequence[Reference]) -> Drawing[Any]:
+        """The request drawn with patches of exactly these pictures; plainly, if there are none."""
+        if not references:
+            return self._drawing(NoReference())
+        images = {reference.id: reference.image for reference in references}
+        return self._drawing(self.condition(self._datastore.some(list(images), images)))
+
+    def _drawing(self, condition: NoReference | PatchRetrieval) -> Drawing[Any]:
+        sampling = Sampling(
+            guidance_scale=self._settings.guidance_scale, temperature=self._settings.temperature
+        )
+        return Drawing(self._request.prompt, self._request.seed, sampling, condition)
+
     def _draw(self, stage: str, condition: NoReference | PatchRetrieval) -> Generator[Event, None, Drawn]:
-        settings = self._settings
-        sampling = Sampling(guidance_scale=settings.guidance_scale, temperature=settings.temperature)
-        drawing = Drawing(self._request.prompt, self._request.seed, sampling, condition)
+        drawing = self._drawing(condition)
         key = (self._generator.tokenizer.fingerprint, *drawing.identity)
         drawn = _DRAWN.find(key)
         if drawn is None:

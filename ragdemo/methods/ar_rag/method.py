@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
-from ragdemo.events import Draft, Event
+from ragdemo.events import Draft, Event, Reference
 from ragdemo.methods.ar_rag.events import Provenance
 from ragdemo.methods.ar_rag.settings import Settings
 from ragdemo.methods.base import Method, Tools
 from ragdemo.methods.chapters import CANDIDATES, COMPARISON, DRAFT, RESULT, Chapter
-from ragdemo.models.base import AUTOREGRESSIVE, ENCODER
+from ragdemo.models.base import AUTOREGRESSIVE, ENCODER, Drawing
 from ragdemo.request import Request
 
 _TEMPLATES = Path(__file__).parent / "templates"
 PROVENANCE = Chapter(
     name="provenance",
     title="Where every patch came from",
-    waiting="",
-    doing="",
     ends=(Provenance,),
     template=_TEMPLATES / "provenance.html",
     script=_TEMPLATES / "provenance.js",
@@ -43,6 +42,7 @@ class ARRAG(Method):
     sentence = "While a picture is decoded patch by patch, patches of real pictures that fit join in."
     Settings = Settings
     needs = (AUTOREGRESSIVE, ENCODER)
+    generator = AUTOREGRESSIVE
     chapters = (DRAFT, SOURCES, RESULT, PROVENANCE, CANDIDATES, COMPARISON)
 
     def run(
@@ -53,6 +53,14 @@ class ARRAG(Method):
 
         self.check(request)
         yield from Run(request, tools, known).events()
+
+    def drawing(
+        self, request: Request, tools: Tools, references: Sequence[Reference], events: Sequence[Event]
+    ) -> Drawing[Any]:
+        """See `Method.drawing`."""
+        from ragdemo.methods.ar_rag.flow import Run
+
+        return Run(request, tools).drawing(references)
 
     def still_known(self, request: Request, before: Request, events: Sequence[Event]) -> tuple[Event, ...]:
         """See `Method.still_known`; what retrieval does leaves the draft as it is."""

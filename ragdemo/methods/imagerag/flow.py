@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from ragdemo.events import (
-    Draft,
     Event,
     MissingConcepts,
     Progress,
@@ -33,10 +32,10 @@ from ragdemo.events import (
 )
 from ragdemo.methods.base import Tools
 from ragdemo.methods.evidence import OWN_PREFIX, Evidence, prompt_beside_references
-from ragdemo.methods.imagerag.interview import Interviewer
 from ragdemo.methods.imagerag.settings import Settings
-from ragdemo.methods.running import Known, draw
-from ragdemo.models.base import CRITIC, GENERATOR, Drawing, ImageReferences, NoReference, Sampling
+from ragdemo.methods.interview import Interviewer
+from ragdemo.methods.running import Known, draft_of, draw
+from ragdemo.models.base import CRITIC, GENERATOR
 from ragdemo.request import Request
 
 
@@ -101,18 +100,14 @@ class Run:
         yield rephrased
         if rephrased.prompt == self._request.prompt:
             return draft
-        return _Candidate((yield from self._draw("generation", rephrased.prompt, ())), ())
+        return (yield from self._drawn(rephrased.prompt, ()))
 
     # The steps
 
     def _draft(self, references: tuple[Reference, ...]) -> Generator[Event, None, _Candidate]:
-        draft = self._known.take(Draft)
-        if draft is None:
-            start = time.perf_counter()
-            image = yield from self._draw("draft", self._request.prompt, references)
-            draft = Draft(image, time.perf_counter() - start)
-            yield draft
-        return _Candidate(draft.image, references)
+        drawing = self._settings.drawing(self._request.prompt, self._request.seed, references)
+        image = yield from draft_of(self._known, self._tools.models.get(GENERATOR), drawing)
+        return _Candidate(image, references)
 
     def _approves(self, candidate: _Candidate, of: str) -> Generator[Event, None, bool]:
         verdict = self._known.take(Verdict)
@@ -161,8 +156,7 @@ class Run:
         references = yield from self._references(before, captions)
         if before is not None and _ids(references.used) == _ids(before.references):
             return before
-        prompt = self._prompt_for(references.used)
-        return _Candidate((yield from self._draw("generation", prompt, references.used)), references.used)
+        return (yield from self._drawn(self._prompt_for(references.used), references.used))
 
     def _references(
         self, before: _Candidate | None, captions: RetrievalCaptions
@@ -185,14 +179,10 @@ class Run:
         yield references
         return references
 
-    def _draw(
-        self, stage: str, prompt: str, references: Sequence[Reference]
-    ) -> Generator[Event, None, Image.Image]:
-        settings, images = self._settings, tuple(reference.image for reference in references)
-        condition = ImageReferences(images, settings.reference_scale) if images else NoReference()
-        sampling = Sampling(settings.steps, settings.guidance_scale)
-        drawing = Drawing(prompt, self._request.seed, sampling, condition)
-        return (yield from draw(self._tools.models.get(GENERATOR), drawing, stage))
+    def _drawn(self, prompt: str, references: tuple[Reference, ...]) -> Generator[Event, None, _Candidate]:
+        drawing = self._settings.drawing(prompt, self._request.seed, references)
+        image = yield from draw(self._tools.models.get(GENERATOR), drawing, "generation")
+        return _Candidate(image, references)
 
     def _prompt_for(self, references: Sequence[Reference]) -> str:
         """The prompt in the form that the generator wants beside references."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ragdemo.methods.settings import DrawingSettings, reference_scale_field
+from ragdemo.methods.settings import DrawingSettings
 
 Mode = Literal["draft", "generation", "personalization", "rephrase"]
 Retriever = Literal["zero", "real", "normal"]
@@ -43,7 +43,6 @@ class Settings(DrawingSettings):
     )
     max_concepts: int = Field(3, title="Missing concepts at most", ge=1, le=3)
     references_per_concept: int = Field(1, title="References for each missing concept", ge=1, le=4)
-    reference_scale: float | None = reference_scale_field()
     similarity_threshold: float | None = Field(
         None,
         title="Least similarity of a reference",

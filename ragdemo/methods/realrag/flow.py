@@ -18,13 +18,13 @@ from collections.abc import Generator, Sequence
 from PIL import Image
 
 from ragdemo.errors import UserError
-from ragdemo.events import Draft, Event, Progress, Reference, References, Result, RetrievalCaptions
+from ragdemo.events import Event, Progress, Reference, References, Result, RetrievalCaptions
 from ragdemo.methods.base import Hit, Searcher, Tools
-from ragdemo.methods.evidence import Evidence
+from ragdemo.methods.evidence import Evidence, reference_of
 from ragdemo.methods.realrag.events import Ranking, Rankings, ReflectiveNegative
 from ragdemo.methods.realrag.settings import Settings
-from ragdemo.methods.running import Known, draw
-from ragdemo.models.base import GENERATOR, Drawing, ImageReferences, NoReference, Sampling
+from ragdemo.methods.running import Known, draft_of, draw
+from ragdemo.models.base import GENERATOR
 from ragdemo.request import Request
 
 MINING_SPLIT = "train"
@@ -42,7 +42,8 @@ class Run:
 
     def events(self) -> Generator[Event, None, None]:
         """The steps in their order."""
-        draft = yield from self._draft()
+        generator, prompt, seed = self._tools.models.get(GENERATOR), self._request.prompt, self._request.seed
+        draft = yield from draft_of(self._known, generator, self._settings.drawing(prompt, seed))
         if self._known.take(ReflectiveNegative) is None:
             yield self._reflect(draft)
         if self._known.take(Rankings) is None:
@@ -52,18 +53,10 @@ class Run:
         yield references
         image = draft
         if references.used:
-            image = yield from self._draw("generation", tuple(ref.image for ref in references.used))
+            drawing = self._settings.drawing(prompt, seed, references.used)
+            image = yield from draw(generator, drawing, "generation")
         recipe = self._tools.recipe(self._request, references.used, self._searcher)
         yield Result(image, recipe, time.perf_counter() - self._start)
-
-    def _draft(self) -> Generator[Event, None, Image.Image]:
-        draft = self._known.take(Draft)
-        if draft is None:
-            start = time.perf_counter()
-            image = yield from self._draw("draft", ())
-            draft = Draft(image, time.perf_counter() - start)
-            yield draft
-        return draft.image
 
     def _reflect(self, draft: Image.Image) -> ReflectiveNegative:
         """Among the pictures that the retriever was trained on, if it was trained, else among all."""
@@ -89,13 +82,5 @@ class Run:
         query = RetrievalCaptions((prompt,), (prompt,), "", 0.0)
         return evidence.gather(query, own=evidence.own((prompt,)))
 
-    def _draw(self, stage: str, references: tuple[Image.Image, ...]) -> Generator[Event, None, Image.Image]:
-        settings = self._settings
-        condition = ImageReferences(references, settings.reference_scale) if references else NoReference()
-        sampling = Sampling(settings.steps, settings.guidance_scale)
-        drawing = Drawing(self._request.prompt, self._request.seed, sampling, condition)
-        return (yield from draw(self._tools.models.get(GENERATOR), drawing, stage))
-
     def _reference(self, hit: Hit) -> Reference:
-        image = self._tools.library.image(hit.id)
-        return Reference(hit.id, hit.caption, hit.score, self._request.prompt, image, hit.keyword_score)
+        return reference_of(hit, self._request.prompt, self._tools.library)

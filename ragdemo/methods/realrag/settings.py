@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ragdemo.methods.settings import DrawingSettings, reference_scale_field
+from ragdemo.methods.settings import DrawingSettings
 
 
 class Settings(DrawingSettings):
@@ -25,4 +25,3 @@ class Settings(DrawingSettings):
         },
     )
     references: int = Field(1, title="References", ge=1, le=4)
-    reference_scale: float | None = reference_scale_field()

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from PIL import Image
 
 from ragdemo.events import MissingConcepts, Rephrased, RetrievalCaptions, Verdict
-from ragdemo.methods.imagerag import dialogue
+from ragdemo.methods import dialogue
 from ragdemo.models.base import VisionCritic
 
 TEMPERATURES = (0.0, 0.4, 0.8, 1.0)  # the first try and three retries
@@ -34,7 +34,7 @@ class Answer(Generic[T]):
 
 
 class Interviewer:
-    """Puts ImageRAG's questions to a critic; the same seed gives the same replies."""
+    """Puts the questions of `dialogue` to a critic; the same seed gives the same replies."""
 
     def __init__(self, critic: VisionCritic, seed: int, max_concepts: int) -> None:
         self._critic = critic

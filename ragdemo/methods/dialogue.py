@@ -1,4 +1,4 @@
-"""What ImageRAG asks the critic, and how its plain-line replies are read (ImageRAG, section 3.1).
+"""What a critic is asked, and how its plain-line replies are read (ImageRAG, section 3.1).
 
 The questions are pure functions of words, so that a critic can be trained on exactly the strings that it will be asked.
 """
