@@ -107,6 +107,15 @@ def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
     assert result["event"] == "Result"
 
 
+def test_a_search_does_not_wait_for_a_run(client: Client) -> None:
+    job = client.submit("draw forever", "scripted", api_name="/run")
+    next(iter(job))
+    found = client.submit("a quixel butterfly", 1, api_name="/search").result(timeout=30)
+    assert len(found) == 1
+    assert not job.done()
+    job.cancel()
+
+
 def test_a_program_brings_a_picture_of_its_own(client: Client) -> None:
     picture = Image.new("RGB", (40, 30), "red")
     own = [{"name": name, "png": data_url(picture)} for name in ("mine.png", "mine too.png")]

@@ -10,6 +10,7 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.events import Reference
 from ragdemo.images import read_image
+from ragdemo.ui.api import SEARCH_QUEUE
 from ragdemo.ui.blocks import SENTENCES
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html
@@ -101,8 +102,7 @@ class LibraryTab:
             "api_visibility": "private",
             "show_progress": "minimal",
             "show_progress_on": [self.summary],
-            "concurrency_id": "search",  # a search never waits behind a run
-            "concurrency_limit": 4,
+            **SEARCH_QUEUE,
         }
         self.query.submit(self._search_words, [self.query, self.kind, self.library], **searching)
         searching["outputs"] = [*self.outputs, self.picture]
