@@ -25,6 +25,7 @@ FIRST_SEED = 7
 _SCRIPT = Path(__file__).with_name("actions.js").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 """What the buttons inside a run's blocks do."""
+_PASTE = Path(__file__).with_name("paste.js").read_text(encoding="utf-8")
 _ACTIONS = """<div class="actions"><button type="button" id="run">Run</button>
 <button type="button" id="stop" ${value.busy ? "" : "hidden"}>Stop</button></div>
 <p id="announcement" class="${value.phase}" role="${value.phase === "failed" ? "alert" : "status"}">${value.text}</p>"""
@@ -94,7 +95,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ask:
-    """The components of the column; `chips` are (example prompt, its button)."""
+    """The components of the column; `chips` are (example prompt, its button), `pasted` the files of the last paste."""
 
     prompt: gr.Textbox
     chips: tuple[tuple[str, gr.Button], ...]
@@ -105,6 +106,8 @@ class Ask:
     actions: gr.HTML
     own: gr.File
     own_list: gr.HTML
+    own_place: gr.Accordion
+    pasted: gr.HTML
     saved: gr.File
 
     @property
@@ -141,7 +144,12 @@ def build_ask(
     )
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         panel = _build_panel(methods, profile)
-    own, own_list, saved = _build_files()
+    own, own_list, own_place = _build_own()
+    pasted = html(None, html_template="", js_on_load=_PASTE, elem_id="pasted")
+    with gr.Accordion("Open a saved picture", open=False, elem_id="saved-picture"):
+        saved = gr.File(
+            file_types=[".png"], show_label=False, label="A PNG with its recipe", height=120, elem_id="saved"
+        )
     html(render("world.html", vocabulary=vocabulary), elem_id="world-note")
     sentences = {row.name: render("sentence.html", text=row.sentence) for row in methods}
     method.change(
@@ -151,7 +159,7 @@ def build_ask(
         **quiet,
     )
     dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
-    return Ask(prompt, chips, method, library, seed, panel, actions, own, own_list, saved)
+    return Ask(prompt, chips, method, library, seed, panel, actions, own, own_list, own_place, pasted, saved)
 
 
 def unknown_words(vocabulary: Vocabulary, text: str) -> str:
@@ -183,8 +191,9 @@ def _build_prompt(
     return prompt, tuple(chips)
 
 
-def _build_files() -> tuple[gr.File, gr.HTML, gr.File]:
-    with gr.Accordion("Your own pictures", open=False, elem_id="own-pictures"):
+def _build_own() -> tuple[gr.File, gr.HTML, gr.Accordion]:
+    label = "Your own pictures (upload or paste)"
+    with gr.Accordion(label, open=False, elem_id="own-pictures") as place:
         own = gr.File(
             file_count="multiple",
             file_types=["image"],
@@ -194,11 +203,7 @@ def _build_files() -> tuple[gr.File, gr.HTML, gr.File]:
             elem_id="own",
         )
         own_list = html("", js_on_load=SCRIPT, elem_id="own-list")
-    with gr.Accordion("Open a saved picture", open=False, elem_id="saved-picture"):
-        saved = gr.File(
-            file_types=[".png"], show_label=False, label="A PNG with its recipe", height=120, elem_id="saved"
-        )
-    return own, own_list, saved
+    return own, own_list, place
 
 
 def _build_panel(methods: Sequence[Method], profile: Profile) -> Panel:

@@ -111,8 +111,12 @@ class Explore:
         opening = [*fields, *controls, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
-        own = [blocks.shelf, ask.own_list, ask.own, ask.actions]
+        own = [blocks.shelf, ask.own_list, ask.own, ask.own_place, ask.actions]
         ask.own.upload(self._add_own, [blocks.shelf, ask.own], own, **quiet)
+        pasted = ask.pasted.upload(
+            None, ask.pasted, ask.own, js="(files) => [files]", api_visibility="private"
+        )
+        pasted.then(self._add_own, [blocks.shelf, ask.own], own, **quiet)
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
         for prompt, chip in ask.chips:
             outputs = [ask.method, ask.seed, *controls, *blocks.run_outputs]
@@ -140,6 +144,7 @@ class Explore:
         """The shelf as it is now; unless a run goes on, the browser asks for the last one to go on with it."""
         ask, blocks = self.blocks.ask, self.blocks
         shown: Updates = {blocks.shelf: shelf, ask.own_list: shelf.html(), ask.own: None}
+        shown[ask.own_place] = gr.update(open=True)  # after a paste it may be folded away
         if sentence:
             return shown | blocks.say(sentence, busy=self.runs.line.holds(visit.session_hash or ""))
         if self.runs.line.holds(visit.session_hash or ""):
