@@ -91,6 +91,7 @@ def test_the_link_is_copied(page: Page) -> None:
 def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(page: Page) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    expect(page.locator(".chapter.draft .checklist")).to_be_visible()  # the last word of the opening page
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     page.get_by_role("button", name="Copy link").click()
     field = page.get_by_label("Link to copy")
