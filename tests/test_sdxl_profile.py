@@ -136,6 +136,8 @@ def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: py
     assert missing_downloads(profile) == profile.downloads
     (snapshot / "model-2.safetensors").touch()
     assert missing_downloads(profile) == ()
+    (snapshot / "model.safetensors.index.json").write_text("{")
+    assert missing_downloads(profile) == profile.downloads
 
 
 class serving:  # noqa: N801 (used as a function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +13,11 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ragdemo.errors import UserError
 from ragdemo.profiles import Download, Profile
+
+
+def downloads_allowed() -> bool:
+    """Whether the environment's `RAGDEMO_ALLOW_DOWNLOAD` says that what is missing may be fetched."""
+    return os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
 
 
 def missing_downloads(profile: Profile) -> tuple[Download, ...]:
@@ -45,20 +51,20 @@ def require_downloads(profile: Profile, allowed: bool, say: Callable[[str], None
 
 
 def _is_here(download: Download) -> bool:
-    """Whether the snapshot in the cache has a file for each pattern, and every shard that an index names."""
+    """Whether the cache can be read and its snapshot has a file for each pattern and every shard of an index."""
     try:
         patterns = list(download.patterns)
         snapshot = Path(
             snapshot_download(download.repository, allow_patterns=patterns, local_files_only=True)
         )
-    except LocalEntryNotFoundError:
+        files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
+        shards = {
+            (index.parent / name).relative_to(snapshot).as_posix()
+            for index in snapshot.rglob("*.safetensors.index.json")
+            for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+    except (OSError, ValueError, LocalEntryNotFoundError):
         return False
-    files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
-    shards = {
-        (index.parent / name).relative_to(snapshot).as_posix()
-        for index in snapshot.rglob("*.safetensors.index.json")
-        for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    }
     return shards <= set(files) and all(
         any(fnmatch(file, pattern) for file in files) for pattern in download.patterns
     )

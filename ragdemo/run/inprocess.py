@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
@@ -24,11 +23,12 @@ from ragdemo.library.catalogue import Catalogue
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
 from ragdemo.models.base import ENCODER, Role
+from ragdemo.models.downloads import downloads_allowed, require_downloads
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.models.registry import Models
 from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
 from ragdemo.request import Request, folded
-from ragdemo.run.base import Pictures, Status, check_request
+from ragdemo.run.base import Pictures, Status, check_request, offered_methods
 from ragdemo.run.child_server import cancelled
 from ragdemo.run.versions import versions
 
@@ -64,8 +64,7 @@ class InProcess:
         of a library in the place of its name.
         """
         self.catalogue = Catalogue(allow_paths=allow_paths)
-        allowed_by_environment = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
-        self._may_download = allowed_by_environment if allow_download is None else allow_download
+        self._may_download = downloads_allowed() if allow_download is None else allow_download
         self._device = device
         self._first = (profile, library)
         self._slot = threading.Lock()  # a Lock, as a generator may be closed by another thread than ran it
@@ -73,10 +72,12 @@ class InProcess:
         self._profiles: OrderedDict[str, _Loading] = OrderedDict()
         self._kept_searchers: Searchers | None = None
 
-    def start(self) -> None:
+    def start(self, profile: str | None = None) -> None:
         """See `Runner.start`; what is loaded already, or on its way, is left alone."""
-        profile, library = self._first
-        self._loading(get_profile(profile)).begin(lambda models: self._prepare_search(models, library))
+        first, library = self._first
+        self._loading(get_profile(profile or first)).begin(
+            lambda models: self._prepare_search(models, library)
+        )
 
     def status(self, profile: str = DEFAULT_PROFILE) -> Status:
         """See `Runner.status`."""
@@ -229,8 +230,6 @@ class _Loading:
         profile = self.models.profile
         specs = {role.name: profile.spec(role.name) for role in needs}
         if any(spec.downloads for spec in specs.values()):
-            from ragdemo.models.downloads import require_downloads
-
             require_downloads(replace(profile, roles=specs), self._may_download, _say)
         if profile.cpu_threads:
             import torch
@@ -243,12 +242,19 @@ class _Loading:
         if self.models.has(ENCODER):
             self.load([ENCODER])
             first(self.models)
-        self.load(all_roles(self.models.profile))
+        self.load(useful_roles(self.models.profile))
 
 
 def all_roles(profile: Profile) -> list[Role[Any]]:
     """Every role that a profile fills."""
     return [Role(name, "") for name in profile.roles]
+
+
+def useful_roles(profile: Profile) -> list[Role[Any]]:
+    """The roles of the methods of which no folder is missing; every role if there is no such method."""
+    methods = offered_methods(profile)
+    able = [one for one in methods if not any(profile.spec(role.name).is_missing for role in one.needs)]
+    return list({role.name: role for method in able for role in method.needs}.values()) or all_roles(profile)
 
 
 def readable(error: BaseException) -> Exception:
