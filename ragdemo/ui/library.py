@@ -28,9 +28,11 @@ _ALL = "all kinds"
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(self, runner: Runner, catalogue: Catalogue, quiet: dict[str, Any]) -> None:
-        """`quiet` are the options of an event that shows no progress."""
-        self._runner, self._catalogue = runner, catalogue
+    def __init__(
+        self, runner: Runner, catalogue: Catalogue, profile: gr.Dropdown, quiet: dict[str, Any]
+    ) -> None:
+        """`profile` says whose encoder searches; `quiet` are the options of an event that shows no progress."""
+        self._runner, self._catalogue, self._profile = runner, catalogue, profile
         names = catalogue.names()
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
@@ -113,9 +115,10 @@ class LibraryTab:
             "show_progress_on": [self.summary],
             **SEARCH_QUEUE,
         }
-        self.query.submit(self._search_words, [self.query, self.kind, self.library], **searching)
+        searched = [self.library, self._profile]
+        self.query.submit(self._search_words, [self.query, self.kind, *searched], **searching)
         searching["outputs"] = [*self.outputs, self.picture]
-        self.picture.upload(self._search_picture, [self.picture, self.library], **searching)
+        self.picture.upload(self._search_picture, [self.picture, *searched], **searching)
 
     def _show(self, library: str, kind: str, page: int) -> tuple[Any, ...]:
         page = max(page, 0)
@@ -140,21 +143,21 @@ class LibraryTab:
             page,
         )
 
-    def _search_words(self, text: str, kind: str, library: str) -> tuple[Any, ...]:
+    def _search_words(self, text: str, kind: str, library: str, profile: str) -> tuple[Any, ...]:
         if not text.strip():
             return self.show_first(library, kind)
-        return self._search(text, library, words=text)
+        return self._search(text, library, profile, words=text)
 
-    def _search_picture(self, file: str, library: str) -> tuple[Any, ...]:
+    def _search_picture(self, file: str, library: str, profile: str) -> tuple[Any, ...]:
         try:
             image = read_image(file)
         except UserError as error:
             return *_nothing(str(error)), None
-        return *self._search(image, library, picture=image), None
+        return *self._search(image, library, profile, picture=image), None
 
-    def _search(self, query: str | Image.Image, library: str, **shown: Any) -> tuple[Any, ...]:
+    def _search(self, query: str | Image.Image, library: str, profile: str, **shown: Any) -> tuple[Any, ...]:
         try:
-            found: list[Reference] = list(self._runner.search(query, _FOUND, library))
+            found: list[Reference] = list(self._runner.search(query, _FOUND, library, profile))
         except SENTENCES as error:
             return _nothing(str(error))
         summary = render("summary.html", found=len(found), **shown)
