@@ -15,26 +15,25 @@ os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
 
 from ragdemo.evaluation.checklist import Checklist
 from ragdemo.library.catalogue import Catalogue
-from ragdemo.profiles import ASSETS, get_profile
-from ragdemo.run.base import check_request, offered_methods
+from ragdemo.profiles import ASSETS
+from ragdemo.run.base import check_request
 from ragdemo.run.child import ChildProcess
 from ragdemo.run.examples import recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
+from ragdemo.run.offers import find_offers
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
 from ragdemo.world.vocabulary import caption_phrases, vocabulary
 
-profile = get_profile("pocket")
 child = ChildProcess(runner=InProcess, checklist=partial(Checklist, ASSETS / "pocket" / "oracle"))
 runner = InChild(child)
 services = Services(
     runner=runner,
     catalogue=Catalogue(),
-    methods=offered_methods(profile),
-    profile=profile,
+    offers=find_offers(),
     vocabulary=Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
     check=check_request,
     recorded=recorded,
@@ -46,7 +45,7 @@ demo = build_page(services)
 def main() -> None:
     """Serve until interrupted; address and port come from Gradio's own environment variables."""
     demo.launch(prevent_thread_lock=True, **launch_options())
-    runner.start()
+    runner.start(services.profile(""))
     demo.block_thread()
 
 

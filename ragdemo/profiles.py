@@ -43,6 +43,11 @@ class Spec:
     downloads: tuple[Download, ...] = ()
     remedy: str = "download it again with `hf download`"
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the weights are a local folder that is not there."""
+        return Path(self.weights).is_absolute() and not Path(self.weights).is_dir()
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -17,6 +17,7 @@ from ragdemo.profiles import POCKET
 from ragdemo.request import Request
 from ragdemo.run.base import Status, check_request
 from ragdemo.run.inprocess import InProcess
+from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.page import build_page
 from ragdemo.ui.vocabulary import Vocabulary
@@ -91,8 +92,7 @@ def scripted_page() -> Iterator[ScriptedPage]:
         services = Services(
             runner=runner,
             catalogue=runner.catalogue,
-            methods=(method, METHODS["imagerag"], METHODS["realrag"]),
-            profile=POCKET,
+            offers=Offers((Offer(POCKET, (method, METHODS["imagerag"], METHODS["realrag"])),)),
             vocabulary=Vocabulary.from_lists(vocabulary()),
             check=check_request,
             recorded=lambda prompt: page.recording if prompt == RECORDED else (),

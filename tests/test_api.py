@@ -107,6 +107,30 @@ def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
     assert result["event"] == "Result"
 
 
+def test_a_search_does_not_wait_for_a_run(client: Client) -> None:
+    job = client.submit("draw forever", "scripted", api_name="/run")
+    next(iter(job))
+    found = client.submit("a quixel butterfly", 1, api_name="/search").result(timeout=30)
+    assert len(found) == 1
+    assert not job.done()
+    job.cancel()
+
+
+@pytest.mark.parametrize("path", ["queue/join", "call/run"])
+def test_a_call_with_an_empty_session_is_refused_and_the_queue_lives_on(client: Client, path: str) -> None:
+    job = client.submit("draw forever", "scripted", api_name="/run")
+    next(iter(job))
+    number = next(index for index, one in client.endpoints.items() if one.api_name == "/run")
+    data = ["a robot in the city", "scripted", 0, "{}", "pocket", "pocket", "{}"]
+    body = {"data": data, "fn_index": number, "session_hash": ""}
+    answers = [httpx.post(f"{client.src}gradio_api/{path}", json=body, timeout=30) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert "session_hash is empty" in answers[0].text
+    job.cancel()
+    result = client.submit("a robot in the city", "scripted", api_name="/run").result(timeout=30)
+    assert result["event"] == "Result"
+
+
 def test_a_program_brings_a_picture_of_its_own(client: Client) -> None:
     picture = Image.new("RGB", (40, 30), "red")
     own = [{"name": name, "png": data_url(picture)} for name in ("mine.png", "mine too.png")]

@@ -135,6 +135,8 @@ def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: py
     assert missing_downloads([spec]) == [needed]
     (snapshot / "model-2.safetensors").touch()
     assert missing_downloads([spec]) == []
+    (snapshot / "model.safetensors.index.json").write_text("{")
+    assert missing_downloads([spec]) == [needed]
 
 
 class serving:  # noqa: N801 (used as a function)

@@ -26,6 +26,7 @@ from ragdemo.methods.settings import Settings
 from ragdemo.profiles import POCKET, SDXL, Profile
 from ragdemo.recipe import Recipe, read_png
 from ragdemo.request import Request
+from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.ask import Panel, build_ask, unknown_words
 from ragdemo.ui.explore import download
 from ragdemo.ui.markup import mark_spans, marked, render, render_chapters
@@ -79,7 +80,8 @@ def shown(story: Story, place: str = "row", method: str = "imagerag") -> str:
 def panel(methods: list[type], profile: Profile = POCKET) -> Panel:
     """The controls of methods."""
     with gr.Blocks():
-        return build_ask(methods, profile, ["pocket"], WORLD, quiet_options(gr.HTML())).panel
+        offers = Offers((Offer(profile, tuple(methods)),))
+        return build_ask(offers, ["pocket"], WORLD, quiet_options(gr.HTML())).panel
 
 
 def values(controls: Panel) -> dict[object, object]:
@@ -256,35 +258,37 @@ def test_the_slider_needs_both_pictures() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_control_stands_at_the_value_that_is_used(method: str, profile: Profile) -> None:
     controls = panel([METHODS[method]], profile)
-    defaults = {control.setting: control.default for control in controls.controls[method]}
+    defaults = {control.setting: control.default for control in controls.controls[profile.name, method]}
     for setting in ("steps", "guidance_scale", "reference_scale"):
         assert defaults[setting] == profile.default(setting, ["generator"])
-    assert controls.settings(method, values(controls)) == {}
+    assert controls.settings((profile.name, method), values(controls)) == {}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_value_that_a_control_offers_is_one_of_the_method(method: str) -> None:
-    for control in panel([METHODS[method]]).controls[method]:
+    for control in panel([METHODS[method]]).controls["pocket", method]:
         offered = list(control.choices or ()) or [control.component.minimum, control.component.maximum]
         for value in offered:
             METHODS[method].Settings.parse({control.setting: control.read(value)})
 
 
 def test_settings_are_read_from_controls_and_written_back() -> None:
-    controls = panel([METHODS["imagerag"], METHODS["realrag"]])
+    controls, key = panel([METHODS["imagerag"], METHODS["realrag"]]), ("pocket", "imagerag")
     asked = {"mode": "rephrase", "references_per_concept": 3, "reference_scale": 0.5, "hybrid": False}
     data = values(controls) | {
         component: value.get("value") if isinstance(value, dict) else value
-        for component, value in controls.updates("imagerag", asked).items()
+        for component, value in controls.updates(key, asked).items()
     }
-    assert controls.settings("imagerag", data) == asked
-    whole = next(c for c in controls.controls["imagerag"] if c.setting == "references_per_concept")
-    assert isinstance(controls.settings("imagerag", data | {whole.component: 2.0})[whole.setting], int)
-    assert controls.kept("imagerag", {"steps": 8, "unheard_of": [1]}) == {"unheard_of": [1]}
+    assert controls.settings(key, data) == asked
+    whole = next(c for c in controls.controls[key] if c.setting == "references_per_concept")
+    assert isinstance(controls.settings(key, data | {whole.component: 2.0})[whole.setting], int)
+    assert controls.kept(key, {"steps": 8, "unheard_of": [1]}) == {"unheard_of": [1]}
 
 
 def test_a_setting_beyond_its_slider_widens_it() -> None:
-    steps = next(c for c in panel([METHODS["imagerag"]]).controls["imagerag"] if c.setting == "steps")
+    steps = next(
+        c for c in panel([METHODS["imagerag"]]).controls["pocket", "imagerag"] if c.setting == "steps"
+    )
     written = steps.write(120)
     assert (written["value"], written["maximum"]) == (120, 120)
 
@@ -300,7 +304,7 @@ def test_new_settings_get_controls_of_their_kind() -> None:
         name = "toy"
         Settings = Odd
 
-    controls = panel([Toy]).controls["toy"]
+    controls = panel([Toy]).controls["pocket", "toy"]
     kinds = {control.setting: type(control.component) for control in controls}
     assert kinds == {"is_loud": gr.Checkbox, "words": gr.Textbox, "blend": gr.Slider}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from ragdemo.images import image_sha256, read_image
+from ragdemo.images import encode_png, image_sha256, read_image
 from ragdemo.recipe import png_with_recipe
 from ragdemo.request import Request
 from tests.scripted_page import RUN, ScriptedPage, ask, drawing, finished
@@ -76,6 +77,35 @@ def test_pictures_of_ones_own_join_the_references_and_leave_them(
     expect(page.locator(".own li")).to_have_count(0, timeout=RUN)
     finished(page)
     assert scripted.method.requests[-1].choices.own == ()
+
+
+COPY = """async (png) => navigator.clipboard.write([new ClipboardItem({"image/png":
+  new Blob([Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0))], {type: "image/png"})})])"""
+
+
+def test_a_pasted_picture_is_one_of_ones_own(page: Page, scripted: ScriptedPage) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    picture = Image.new("RGB", (40, 30), "purple")
+    page.evaluate(COPY, base64.b64encode(encode_png(picture)).decode())
+    page.get_by_role("tab", name="Library").click()
+    page.keyboard.press("Control+V")  # there it would go unseen
+    page.get_by_role("tab", name="Explore").click()
+    page.locator("#prompt textarea").focus()
+    page.keyboard.press("Control+V")
+    expect(page.locator(".own li")).to_be_visible()
+    expect(page.locator(".chapter.reference .aside")).to_have_text("your picture", timeout=RUN)
+    finished(page)
+    (own,) = scripted.method.requests[-1].choices.own
+    assert own.sha256 == image_sha256(picture)
+    # a text is pasted as ever
+    page.evaluate("navigator.clipboard.writeText('a dunis fish')")
+    page.locator("#prompt textarea").select_text()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#prompt textarea")).to_have_value("a dunis fish")
+    expect(page.locator(".own li")).to_have_count(1)
+    assert errors == []
 
 
 def test_what_is_uploaded_during_a_run_is_neither_lost_nor_mixed_into_it(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from ragdemo.library.catalogue import Catalogue
 from ragdemo.run.base import Status
-from scripts.browser import visit
+from ragdemo.ui.page import build_page
+from scripts.browser import serve, visit
+from tests.library_world import write_small_library
 from tests.scripted_page import RECORDED, RUN, ScriptedPage, ask, finished
 
 
@@ -87,6 +91,7 @@ def test_the_link_is_copied(page: Page) -> None:
 def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(page: Page) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    expect(page.locator(".chapter.draft .checklist")).to_be_visible()  # the last word of the opening page
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     page.get_by_role("button", name="Copy link").click()
     field = page.get_by_label("Link to copy")
@@ -138,12 +143,36 @@ def test_the_library_is_browsed_and_searched(page: Page) -> None:
     expect(page.locator("#library-summary")).to_contain_text("nearest to a quixel butterfly")
     expect(cards).to_have_count(12)
     expect(cards.first).to_contain_text("quixel butterfly")
+    page.get_by_role("button", name="Clear the search").press("Enter")
+    expect(search).to_have_value("")
+    expect(page.locator("#library-summary")).to_contain_text("pictures · teapot")
+    search.fill("a quixel butterfly")
+    search.press("Enter")
+    expect(cards).to_have_count(12)
+    page.locator("#library-kind input").click()
+    page.get_by_role("option", name="all kinds").click()
+    expect(search).to_have_value("")
+    expect(page.locator("#library-summary")).to_contain_text("pictures · all kinds")
     search.fill("damaged")
     search.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("index is damaged")
     search.fill("a\x07b")
     search.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("control character")
+
+
+def test_a_library_without_kinds_offers_none(
+    browser: Browser, scripted: ScriptedPage, tmp_path: Path
+) -> None:
+    write_small_library(tmp_path / "plain", 8)
+    services = replace(scripted.services, catalogue=Catalogue(tmp_path))
+    with serve(build_page(services)) as address, visit(browser, address) as page:
+        page.get_by_role("tab", name="Library").click()
+        expect(page.locator("#library-kind")).to_be_visible()
+        page.locator("#library-name input").click()
+        page.get_by_role("option", name="plain").click()
+        expect(page.locator("#library-cards .card")).to_have_count(8)
+        expect(page.locator("#library-kind")).to_be_hidden()
 
 
 def test_a_picture_finds_its_likes(page: Page, scripted: ScriptedPage, tmp_path: Path) -> None:

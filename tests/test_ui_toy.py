@@ -21,6 +21,7 @@ from ragdemo.models.base import ENCODER
 from ragdemo.profiles import POCKET
 from ragdemo.request import Request
 from ragdemo.run.base import check_request
+from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.page import build_page
 from ragdemo.ui.vocabulary import Vocabulary
@@ -81,8 +82,7 @@ def test_a_new_method_shows_its_event_setting_and_chapter(
     services = Services(
         runner=scripted.runner,
         catalogue=scripted.runner.catalogue,
-        methods=(method,),
-        profile=POCKET,
+        offers=Offers((Offer(POCKET, (method,)),)),
         vocabulary=Vocabulary(),
         check=check_request,
     )

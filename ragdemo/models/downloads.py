@@ -16,6 +16,11 @@ from ragdemo.errors import UserError
 from ragdemo.profiles import Download, Profile, Spec
 
 
+def downloads_allowed() -> bool:
+    """Whether the environment's `RAGDEMO_ALLOW_DOWNLOAD` says that what is missing may be fetched."""
+    return os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
+
+
 def missing_downloads(specs: Iterable[Spec]) -> list[Download]:
     """The downloads of which this machine's cache lacks files; asks no network."""
     return [download for spec in specs for download in spec.downloads if not _is_here(download)]
@@ -27,9 +32,7 @@ def require_downloads(profile: Profile, roles: Iterable[str], allowed: bool | No
     Otherwise raises `UserError`: what, how large, what memory it needs.
     """
     missing = missing_downloads(profile.spec(role) for role in roles)
-    if allowed is None:
-        allowed = os.environ.get("RAGDEMO_ALLOW_DOWNLOAD", "") not in ("", "0")
-    if missing and not allowed:
+    if missing and not (downloads_allowed() if allowed is None else allowed):
         parts = ", ".join(f"{d.repository} {d.gigabytes:.1f} GB" for d in missing)
         total = sum(d.gigabytes for d in missing)
         raise UserError(
@@ -51,20 +54,20 @@ def require_downloads(profile: Profile, roles: Iterable[str], allowed: bool | No
 
 
 def _is_here(download: Download) -> bool:
-    """Whether the snapshot in the cache has a file for each pattern, and every shard that an index names."""
+    """Whether the cache can be read and its snapshot has a file for each pattern and every shard of an index."""
     try:
         patterns = list(download.patterns)
         snapshot = Path(
             snapshot_download(download.repository, allow_patterns=patterns, local_files_only=True)
         )
-    except LocalEntryNotFoundError:
+        files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
+        shards = {
+            (index.parent / name).relative_to(snapshot).as_posix()
+            for index in snapshot.rglob("*.safetensors.index.json")
+            for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+    except (OSError, ValueError, LocalEntryNotFoundError):
         return False
-    files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
-    shards = {
-        (index.parent / name).relative_to(snapshot).as_posix()
-        for index in snapshot.rglob("*.safetensors.index.json")
-        for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    }
     return shards <= set(files) and all(
         any(fnmatch(file, pattern) for file in files) for pattern in download.patterns
     )

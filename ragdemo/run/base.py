@@ -32,8 +32,8 @@ class Runner(Protocol):
     Closing an iterator stops the models at their next step. Searching and status never wait behind a run.
     """
 
-    def start(self) -> None:
-        """Begin to load the models; answers at once."""
+    def start(self, profile: str | None = None) -> None:
+        """Begin to load a profile's models, without one those of the runner's own; answers at once."""
         ...
 
     def status(self, profile: str = DEFAULT_PROFILE) -> Status:

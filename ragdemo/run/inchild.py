@@ -32,9 +32,9 @@ class InChild:
     def __init__(self, child: ChildProcess) -> None:
         self._child = child
 
-    def start(self) -> None:
+    def start(self, profile: str | None = None) -> None:
         """See `Runner.start`."""
-        Thread(target=self._start, name="start-models", daemon=True).start()
+        Thread(target=self._start, args=(profile,), name="start-models", daemon=True).start()
 
     def status(self, profile: str = DEFAULT_PROFILE) -> Status:
         """See `Runner.status`; answers within a second. The models are loading until the child says otherwise."""
@@ -73,6 +73,6 @@ class InChild:
         """See `Runner.search`."""
         return self._child.call(RUNNER, "search", query, k, library, profile, hybrid, split)
 
-    def _start(self) -> None:
+    def _start(self, profile: str | None) -> None:
         with suppress(ModelError, UserError):  # `status` says it
-            self._child.call(RUNNER, "start")
+            self._child.call(RUNNER, "start", profile)

@@ -24,11 +24,12 @@ from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
 from ragdemo.methods.evidence import reference_of
 from ragdemo.models.base import ENCODER, Role
+from ragdemo.models.downloads import require_downloads
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.models.registry import Models
 from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
 from ragdemo.request import Request, folded
-from ragdemo.run.base import Pictures, Status, check_request
+from ragdemo.run.base import Pictures, Status, check_request, offered_methods
 from ragdemo.run.child_server import cancelled
 from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 from ragdemo.run.versions import versions
@@ -73,10 +74,12 @@ class InProcess:
         self._profiles: OrderedDict[str, _Loading] = OrderedDict()
         self._kept_searchers: Searchers | None = None
 
-    def start(self) -> None:
+    def start(self, profile: str | None = None) -> None:
         """See `Runner.start`; what is loaded already, or on its way, is left alone."""
-        profile, library = self._first
-        self._loading(get_profile(profile)).begin(lambda models: self._prepare_search(models, library))
+        first, library = self._first
+        self._loading(get_profile(profile or first)).begin(
+            lambda models: self._prepare_search(models, library)
+        )
 
     def status(self, profile: str = DEFAULT_PROFILE) -> Status:
         """See `Runner.status`."""
@@ -224,10 +227,7 @@ class _Loading:
         """Load some roles, or wait until they are loaded; downloads of other roles are not asked for."""
         profile = self.models.profile
         names = [role.name for role in needs]
-        if any(profile.spec(name).downloads for name in names):
-            from ragdemo.models.downloads import require_downloads
-
-            require_downloads(profile, names, self._may_download)
+        require_downloads(profile, names, self._may_download)
         if profile.cpu_threads:
             import torch
 
@@ -239,12 +239,19 @@ class _Loading:
         if self.models.has(ENCODER):
             self.load([ENCODER])
             first(self.models)
-        self.load(all_roles(self.models.profile))
+        self.load(useful_roles(self.models.profile))
 
 
 def all_roles(profile: Profile) -> list[Role[Any]]:
     """Every role that a profile fills."""
     return [Role(name, "") for name in profile.roles]
+
+
+def useful_roles(profile: Profile) -> list[Role[Any]]:
+    """The roles of the methods of which no folder is missing; every role if there is no such method."""
+    methods = offered_methods(profile)
+    able = [one for one in methods if not any(profile.spec(role.name).is_missing for role in one.needs)]
+    return list({role.name: role for method in able for role in method.needs}.values()) or all_roles(profile)
 
 
 def readable(error: BaseException) -> Exception:

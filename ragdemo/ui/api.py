@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from ragdemo.run.base import Runner
 
 MOST_FOUND = 50
-# Programs wait for the models in one line.
+# Programs wait for the models in one line; a search, theirs or the library tab's, never waits behind a run.
 ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
+SEARCH_QUEUE: dict[str, Any] = {"concurrency_id": "search", "concurrency_limit": 4}
 
 
 def build_api(runner: Runner, methods: Sequence[Method]) -> None:
     """Register the endpoints `run`, `search` and `settings` inside the current Blocks context."""
     endpoints = Endpoints(runner, methods)
-    for job in (endpoints.run, endpoints.search):
-        gr.api(job, api_name=job.__name__, **ENGINE_QUEUE)
+    gr.api(endpoints.run, api_name="run", **ENGINE_QUEUE)
+    gr.api(endpoints.search, api_name="search", **SEARCH_QUEUE)
     gr.api(endpoints.settings, api_name="settings", queue=False)
 
 

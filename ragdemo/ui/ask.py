@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from ragdemo.request import MAX_PROMPT_CHARACTERS
+from ragdemo.ui.choice import Key, follow_choice, methods_of, sentence_of
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ragdemo.methods.base import Method
-    from ragdemo.profiles import Profile
+    from ragdemo.run.offers import Offer, Offers
 
 EXAMPLES = 4
 FIRST_SEED = 7
 _SCRIPT = Path(__file__).with_name("actions.js").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 """What the buttons inside a run's blocks do."""
+_PASTE = Path(__file__).with_name("paste.js").read_text(encoding="utf-8")
 _ACTIONS = """<div class="actions"><button type="button" id="run">Run</button>
 <button type="button" id="stop" ${value.busy ? "" : "hidden"}>Stop</button></div>
 <p id="announcement" class="${value.phase}" role="${value.phase === "failed" ? "alert" : "status"}">${value.text}</p>"""
@@ -62,30 +64,30 @@ class Control:
 
 @dataclass(frozen=True)
 class Panel:
-    """The controls of all methods, each method's in a column of its own."""
+    """The controls of all methods under each profile, whose defaults they have, each in a column of their own."""
 
-    columns: Mapping[str, gr.Column]
-    controls: Mapping[str, Sequence[Control]]
+    columns: Mapping[Key, gr.Column]
+    controls: Mapping[Key, Sequence[Control]]
 
-    def settings(self, method: str, data: Mapping[Any, Any]) -> dict[str, Any]:
+    def settings(self, key: Key, data: Mapping[Any, Any]) -> dict[str, Any]:
         """What the controls of a method say beyond their defaults, of the values by component."""
         said = {}
-        for control in self.controls.get(method, ()):
+        for control in self.controls.get(key, ()):
             value = data[control.component]
             if value is not None and value != control.default:
                 said[control.setting] = control.read(value)
         return said
 
-    def kept(self, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def kept(self, key: Key, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a request's settings that have no control."""
-        names = {control.setting for control in self.controls.get(method, ())}
+        names = {control.setting for control in self.controls.get(key, ())}
         return {name: value for name, value in settings.items() if name not in names}
 
-    def updates(self, method: str, settings: Mapping[str, Any]) -> dict[Any, Any]:
+    def updates(self, key: Key, settings: Mapping[str, Any]) -> dict[Any, Any]:
         """A value for every control: that of `settings` for the method's own, else the default."""
         return {
             control.component: control.write(settings[control.setting])
-            if owner == method and control.setting in settings
+            if owner == key and control.setting in settings
             else control.default
             for owner, controls in self.controls.items()
             for control in controls
@@ -94,10 +96,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ask:
-    """The components of the column; `chips` are (example prompt, its button)."""
+    """The components of the column; `chips` are (example prompt, its button), `pasted` the files of the last paste."""
 
     prompt: gr.Textbox
     chips: tuple[tuple[str, gr.Button], ...]
+    profile: gr.Dropdown
     method: gr.Radio
     library: gr.Dropdown
     seed: gr.Number
@@ -105,28 +108,24 @@ class Ask:
     actions: gr.HTML
     own: gr.File
     own_list: gr.HTML
+    own_place: gr.Accordion
+    pasted: gr.HTML
     saved: gr.File
 
     @property
     def inputs(self) -> set[Any]:
         """What a request is made of."""
         controls = (control for controls in self.panel.controls.values() for control in controls)
-        return {self.prompt, self.method, self.library, self.seed, *(one.component for one in controls)}
+        fields = (self.prompt, self.profile, self.method, self.library, self.seed)
+        return {*fields, *(one.component for one in controls)}
 
 
-def build_ask(
-    methods: Sequence[Method],
-    profile: Profile,
-    libraries: Sequence[str],
-    vocabulary: Vocabulary,
-    quiet: dict[str, Any],
-) -> Ask:
+def build_ask(offers: Offers, libraries: Sequence[str], vocabulary: Vocabulary, quiet: dict[str, Any]) -> Ask:
     """The column inside the current Blocks context, wired as far as it needs no models."""
+    names, first = [offer.profile.name for offer in offers.here], offers.here[0]
     prompt, chips = _build_prompt(vocabulary, quiet)
-    method = gr.Radio(
-        [(row.title, row.name) for row in methods], value=methods[0].name, label="Method", elem_id="method"
-    )
-    sentence = html(render("sentence.html", text=methods[0].sentence), elem_id="method-sentence")
+    method = gr.Radio(**methods_of(first), label="Method", elem_id="method")
+    sentence = html(sentence_of(first, first.methods[0].name), elem_id="method-sentence")
     actions = html(
         {"phase": "idle", "text": "", "link": "", "busy": False},
         html_template=_ACTIONS,
@@ -136,22 +135,23 @@ def build_ask(
     with gr.Row(elem_id="seed-row"):
         seed = gr.Number(FIRST_SEED, label="Seed", precision=0, elem_id="seed", min_width=100)
         dice = gr.Button("⚄ Roll", elem_id="dice", size="sm", min_width=80, scale=0)
+    profile = gr.Dropdown(names, value=names[0], label="Models", visible=len(names) > 1, elem_id="profile")
     library = gr.Dropdown(
         list(libraries), value=libraries[0], label="Library", visible=len(libraries) > 1, elem_id="library"
     )
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        panel = _build_panel(methods, profile)
-    own, own_list, saved = _build_files()
+        panel = _build_panel(offers.here)
+        lines = Markup("").join(render("sentence.html", text=line) for line in offers.lacking)
+        html(lines, visible=bool(lines), elem_id="lacking")
+    own, own_list, own_place = _build_own()
+    pasted = html(None, html_template="", js_on_load=_PASTE, elem_id="pasted")
+    saved = _build_saved()
     html(render("world.html", vocabulary=vocabulary), elem_id="world-note")
-    sentences = {row.name: render("sentence.html", text=row.sentence) for row in methods}
-    method.change(
-        lambda name: [sentences[name], *(gr.Column(visible=owner == name) for owner in panel.columns)],
-        method,
-        [sentence, *panel.columns.values()],
-        **quiet,
-    )
+    follow_choice(offers.here, profile, method, sentence, panel.columns, quiet)
     dice.click(None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private")
-    return Ask(prompt, chips, method, library, seed, panel, actions, own, own_list, saved)
+    return Ask(
+        prompt, chips, profile, method, library, seed, panel, actions, own, own_list, own_place, pasted, saved
+    )
 
 
 def unknown_words(vocabulary: Vocabulary, text: str) -> str:
@@ -183,8 +183,9 @@ def _build_prompt(
     return prompt, tuple(chips)
 
 
-def _build_files() -> tuple[gr.File, gr.HTML, gr.File]:
-    with gr.Accordion("Your own pictures", open=False, elem_id="own-pictures"):
+def _build_own() -> tuple[gr.File, gr.HTML, gr.Accordion]:
+    label = "Your own pictures (upload or paste)"
+    with gr.Accordion(label, open=False, elem_id="own-pictures") as place:
         own = gr.File(
             file_count="multiple",
             file_types=["image"],
@@ -194,22 +195,27 @@ def _build_files() -> tuple[gr.File, gr.HTML, gr.File]:
             elem_id="own",
         )
         own_list = html("", js_on_load=SCRIPT, elem_id="own-list")
+    return own, own_list, place
+
+
+def _build_saved() -> gr.File:
     with gr.Accordion("Open a saved picture", open=False, elem_id="saved-picture"):
-        saved = gr.File(
+        return gr.File(
             file_types=[".png"], show_label=False, label="A PNG with its recipe", height=120, elem_id="saved"
         )
-    return own, own_list, saved
 
 
-def _build_panel(methods: Sequence[Method], profile: Profile) -> Panel:
-    columns, controls = {}, {}
-    for method in methods:
+def _build_panel(offers: Sequence[Offer]) -> Panel:
+    columns: dict[Key, gr.Column] = {}
+    controls: dict[Key, Sequence[Control]] = {}
+    for profile, method in [(offer.profile, method) for offer in offers for method in offer.methods]:
+        key = (profile.name, method.name)
         properties = method.Settings.model_json_schema()["properties"]
-        with gr.Column(visible=method is methods[0], elem_classes="panel") as columns[method.name]:
+        with gr.Column(visible=not columns, elem_classes="panel") as columns[key]:
             roles = [role.name for role in method.needs]
             order = sorted(properties, key=lambda name: name not in method.Settings.__annotations__)
             built = [_build_control(name, properties[name], profile.default(name, roles)) for name in order]
-        controls[method.name] = [control for control in built if control is not None]
+        controls[key] = [control for control in built if control is not None]
     return Panel(columns, controls)
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ragdemo.library.catalogue import Catalogue
     from ragdemo.methods.base import Method
     from ragdemo.methods.chapters import Chapter
-    from ragdemo.profiles import Profile
     from ragdemo.run.base import Runner
+    from ragdemo.run.offers import Offers
 
 Updates = dict[Any, Any]
 Checklist = Callable[[str, Image.Image], tuple[Check, ...]]
@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Services:
-    """What the page is given: where the models run, libraries, methods, and what belongs to this installation.
+    """What the page is given: where the models run, libraries, what can run, and what belongs to this installation.
 
     `check` raises `UserError` for a request that cannot run. `recorded` gives the events of a recorded run of a prompt,
     none if there is none. `checklist` says what of a prompt a picture shows; no method is ever told.
@@ -44,12 +44,21 @@ class Services:
 
     runner: Runner
     catalogue: Catalogue
-    methods: Sequence[Method]
-    profile: Profile
+    offers: Offers
     vocabulary: Vocabulary
     check: Callable[[Request], None]
     recorded: Callable[[str], Sequence[Event]] = lambda _prompt: ()
     checklist: Checklist = lambda _prompt, _image: ()
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """Every method that runs under some profile."""
+        return list(dict.fromkeys(method for offer in self.offers.here for method in offer.methods))
+
+    def profile(self, name: str) -> str:
+        """The name of a profile that is offered: that one, or the first."""
+        names = [offer.profile.name for offer in self.offers.here]
+        return name if name in names else names[0]
 
     def method(self, name: str) -> Method:
         """The method of that name, the first one if there is none."""
@@ -65,7 +74,7 @@ class Services:
 
     def checked(self, story: Story) -> Story:
         """The run with what the oracle finds in its pictures, if the models are there that say it."""
-        if story.request is None or self.runner.status(self.profile.name).state != "ready":
+        if story.request is None or self.runner.status(story.request.profile).state != "ready":
             return story
         found = dict(story.found)
         try:

@@ -33,7 +33,7 @@ class Explore:
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
                 libraries = services.catalogue.names()
-                ask = build_ask(services.methods, services.profile, libraries, services.vocabulary, quiet)
+                ask = build_ask(services.offers, libraries, services.vocabulary, quiet)
             with gr.Column(elem_id="story", min_width=300):
                 row = html(js_on_load=SCRIPT, elem_id="row")
                 below = html(js_on_load=SCRIPT, elem_id="below")
@@ -79,7 +79,7 @@ class Explore:
         fields: Updates = {}
         if "prompt" in given:
             fields[ask.prompt] = given["prompt"][:5000]
-        if given.get("method") in {method.name for method in self._services.methods}:
+        if given.get("method") in {method.name for method in self._services.offers.here[0].methods}:
             fields[ask.method] = given["method"]
         if seed.isascii() and seed.isdigit() and len(seed) < 12:
             fields[ask.seed] = int(seed)
@@ -106,16 +106,20 @@ class Explore:
         )
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
         ask.actions.stop(runs.stop, None, None, **quiet)
-        fields = [ask.prompt, ask.method, ask.seed, ask.library]
+        fields = [ask.prompt, ask.profile, ask.method, ask.seed, ask.library]
         controls = [one.component for controls in ask.panel.controls.values() for one in controls]
         opening = [*fields, *controls, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
-        own = [blocks.shelf, ask.own_list, ask.own, ask.actions]
+        own = [blocks.shelf, ask.own_list, ask.own, ask.own_place, ask.actions]
         ask.own.upload(self._add_own, [blocks.shelf, ask.own], own, **quiet)
+        pasted = ask.pasted.upload(
+            None, ask.pasted, ask.own, js="(files) => [files]", api_visibility="private"
+        )
+        pasted.then(self._add_own, [blocks.shelf, ask.own], own, **quiet)
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
         for prompt, chip in ask.chips:
-            outputs = [ask.method, ask.seed, *controls, *blocks.run_outputs]
+            outputs = [ask.profile, ask.method, ask.seed, *controls, *blocks.run_outputs]
             # in the browser alone: a press of Run right after finds it there, and what is typed then stays
             chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
             chip.click(self._example(prompt), None, outputs, **quiet)
@@ -140,6 +144,7 @@ class Explore:
         """The shelf as it is now; unless a run goes on, the browser asks for the last one to go on with it."""
         ask, blocks = self.blocks.ask, self.blocks
         shown: Updates = {blocks.shelf: shelf, ask.own_list: shelf.html(), ask.own: None}
+        shown[ask.own_place] = gr.update(open=True)  # after a paste it may be folded away
         if sentence:
             return shown | blocks.say(sentence, busy=self.runs.line.holds(visit.session_hash or ""))
         if self.runs.line.holds(visit.session_hash or ""):
@@ -157,17 +162,19 @@ class Explore:
             request = request.changed(choices=request.choices.changed(own=shelf.found(request.choices.own)))
         except UserError as error:
             return blocks.say(str(error)) | {ask.saved: None}
+        profile = self._services.profile(request.profile)
         fields: Updates = {
             ask.prompt: request.prompt,
+            ask.profile: profile,
             ask.method: request.method,
             ask.seed: request.seed,
             ask.saved: None,
         }
         if request.library in self._services.catalogue.names():
             fields[ask.library] = request.library
+        controls = ask.panel.updates((profile, request.method), request.settings)
         story = Story(request=request, opened=recipe)
-        said = blocks.say("Starting …", "opened")
-        return fields | ask.panel.updates(request.method, request.settings) | {blocks.story: story} | said
+        return fields | controls | {blocks.story: story} | blocks.say("Starting …", "opened")
 
     def _download(self, data: dict[Any, Any]) -> str:
         """Made when asked for, as nobody waits for it before."""
@@ -181,9 +188,9 @@ class Explore:
             story = self._recorded_story(prompt)
             if story is None or story.request is None or self.runs.line.holds(visit.session_hash or ""):
                 return {ask.seed: gr.skip()}
-            asked = story.request
-            fields = {ask.method: asked.method, ask.seed: asked.seed}
-            controls = ask.panel.updates(asked.method, asked.settings)
+            asked, profile = story.request, self._services.profile(story.request.profile)
+            fields = {ask.profile: profile, ask.method: asked.method, ask.seed: asked.seed}
+            controls = ask.panel.updates((profile, asked.method), asked.settings)
             return fields | controls | self.blocks.of_story(story)
 
         return show

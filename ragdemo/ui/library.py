@@ -10,6 +10,8 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.events import Reference
 from ragdemo.images import read_image
+from ragdemo.ui.api import SEARCH_QUEUE
+from ragdemo.ui.ask import SCRIPT
 from ragdemo.ui.blocks import SENTENCES
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html
@@ -26,9 +28,11 @@ _ALL = "all kinds"
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(self, runner: Runner, catalogue: Catalogue, quiet: dict[str, Any]) -> None:
-        """`quiet` are the options of an event that shows no progress."""
-        self._runner, self._catalogue = runner, catalogue
+    def __init__(
+        self, runner: Runner, catalogue: Catalogue, profile: gr.Dropdown, quiet: dict[str, Any]
+    ) -> None:
+        """`profile` says whose encoder searches; `quiet` are the options of an event that shows no progress."""
+        self._runner, self._catalogue, self._profile = runner, catalogue, profile
         names = catalogue.names()
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
@@ -40,21 +44,22 @@ class LibraryTab:
                 min_width=240,
             )
             self.kind = gr.Dropdown(
-                [_ALL, *self._kinds(names[0])],
-                value=_ALL,
-                label="Browse",
-                elem_id="library-kind",
-                scale=1,
-                min_width=160,
+                **self._offered(names[0]), label="Browse", elem_id="library-kind", scale=1, min_width=160
             )
             self.library = gr.Dropdown(
-                list(names), value=names[0], label="Library", visible=len(names) > 1, scale=1, min_width=160
+                list(names),
+                value=names[0],
+                label="Library",
+                visible=len(names) > 1,
+                elem_id="library-name",
+                scale=1,
+                min_width=160,
             )
         with gr.Accordion("Search by a picture", open=False, elem_id="library-by-picture"):
             self.picture = gr.File(
                 file_types=["image"], show_label=False, label="Picture", height=120, elem_id="library-picture"
             )
-        self.summary = html(elem_id="library-summary")
+        self.summary = html(js_on_load=SCRIPT, elem_id="library-summary")
         self.cards = html(elem_id="library-cards")
         with gr.Row(elem_id="library-pager") as self.pager:
             self.previous = gr.Button("← Previous", size="sm", scale=0, min_width=110)
@@ -71,28 +76,35 @@ class LibraryTab:
         """The first page of a kind."""
         return self._show(library, kind, 0)
 
-    def _kinds(self, library: str) -> list[str]:
+    def _offered(self, library: str) -> dict[str, Any]:
+        """The kinds of a library as a dropdown holds them, which is hidden if there are none."""
         try:
             rows = self._catalogue.open(library).rows
         except UserError:
-            return []  # the tab says it
-        return sorted({str(row.extra["kind"]) for row in rows if "kind" in row.extra})
+            rows = ()  # the tab says it
+        kinds = sorted({str(row.extra["kind"]) for row in rows if "kind" in row.extra})
+        return {"choices": [_ALL, *kinds], "value": _ALL, "visible": bool(kinds)}
 
     def _wire(self, quiet: dict[str, Any]) -> None:
-        self.kind.input(self.show_first, [self.library, self.kind], self.outputs, **quiet)
+        browsing = [self.library, self.kind]
+        # each empties the words: what is browsed is not what they find
+        gr.on(
+            [self.kind.input, self.summary.click],
+            lambda library, kind: ["", *self.show_first(library, kind)],
+            browsing,
+            [self.query, *self.outputs],
+            **quiet,
+        )
         self.library.input(
-            lambda library: [
-                gr.Dropdown([_ALL, *self._kinds(library)], value=_ALL),
-                *self.show_first(library),
-            ],
+            lambda library: [gr.Dropdown(**self._offered(library)), "", *self.show_first(library)],
             self.library,
-            [self.kind, *self.outputs],
+            [self.kind, self.query, *self.outputs],
             **quiet,
         )
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.click(
                 lambda library, kind, page, step=step: self._show(library, kind, page + step),
-                [self.library, self.kind, self._page],
+                [*browsing, self._page],
                 self.outputs,
                 **quiet,
             )
@@ -101,12 +113,12 @@ class LibraryTab:
             "api_visibility": "private",
             "show_progress": "minimal",
             "show_progress_on": [self.summary],
-            "concurrency_id": "search",  # a search never waits behind a run
-            "concurrency_limit": 4,
+            **SEARCH_QUEUE,
         }
-        self.query.submit(self._search_words, [self.query, self.kind, self.library], **searching)
+        searched = [self.library, self._profile]
+        self.query.submit(self._search_words, [self.query, self.kind, *searched], **searching)
         searching["outputs"] = [*self.outputs, self.picture]
-        self.picture.upload(self._search_picture, [self.picture, self.library], **searching)
+        self.picture.upload(self._search_picture, [self.picture, *searched], **searching)
 
     def _show(self, library: str, kind: str, page: int) -> tuple[Any, ...]:
         page = max(page, 0)
@@ -131,21 +143,21 @@ class LibraryTab:
             page,
         )
 
-    def _search_words(self, text: str, kind: str, library: str) -> tuple[Any, ...]:
+    def _search_words(self, text: str, kind: str, library: str, profile: str) -> tuple[Any, ...]:
         if not text.strip():
             return self.show_first(library, kind)
-        return self._search(text, library, words=text)
+        return self._search(text, library, profile, words=text)
 
-    def _search_picture(self, file: str, library: str) -> tuple[Any, ...]:
+    def _search_picture(self, file: str, library: str, profile: str) -> tuple[Any, ...]:
         try:
             image = read_image(file)
         except UserError as error:
             return *_nothing(str(error)), None
-        return *self._search(image, library, picture=image), None
+        return *self._search(image, library, profile, picture=image), None
 
-    def _search(self, query: str | Image.Image, library: str, **shown: Any) -> tuple[Any, ...]:
+    def _search(self, query: str | Image.Image, library: str, profile: str, **shown: Any) -> tuple[Any, ...]:
         try:
-            found: list[Reference] = list(self._runner.search(query, _FOUND, library))
+            found: list[Reference] = list(self._runner.search(query, _FOUND, library, profile))
         except SENTENCES as error:
             return _nothing(str(error))
         summary = render("summary.html", found=len(found), **shown)

@@ -23,22 +23,28 @@ def build_page(services: Services) -> gr.Blocks:
     with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="masthead"):
             html(render("title.html", title=TITLE, subtitle=SUBTITLE), elem_id="title")
-            pill = html(render("pill.html", status=runner.status(services.profile.name)), elem_id="pill")
+            status = runner.status(services.profile(""))
+            pill = html(render("pill.html", status=status), elem_id="pill")
         quiet = quiet_options(pill)
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
                 explore = Explore(services, pill, quiet)
             with gr.Tab("Library"):
-                library = LibraryTab(runner, services.catalogue, quiet)
-        timer = gr.Timer(_POLL_SECONDS)
+                library = LibraryTab(runner, services.catalogue, explore.blocks.ask.profile, quiet)
+        timer, profile = gr.Timer(_POLL_SECONDS), explore.blocks.ask.profile
 
-        def poll() -> tuple[str, gr.Timer]:
-            status = runner.status(services.profile.name)
+        def poll(name: str) -> tuple[str, gr.Timer]:
+            status = runner.status(name)
             seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
             return render("pill.html", status=status), gr.Timer(seconds, active=status.state != "ready")
 
-        timer.tick(poll, None, [pill, timer], **quiet)
-        page.load(poll, None, [pill, timer], **quiet)
+        def load(name: str) -> tuple[str, gr.Timer]:
+            runner.start(name)
+            return poll(name)
+
+        timer.tick(poll, profile, [pill, timer], **quiet)
+        page.load(poll, profile, [pill, timer], **quiet)
+        profile.change(load, profile, [pill, timer], **quiet)
         page.load(library.show_first, library.library, library.outputs, **quiet)
         opened = page.load(explore.open_link, None, explore.link_outputs, **quiet)
         blocks = explore.blocks

@@ -115,22 +115,23 @@ class Runs:
         """What the column says; what it has no control for stays as the last run of the same prompt had it."""
         ask = self._blocks.ask
         shelf: Shelf = data[self._blocks.shelf]
-        method = str(data[ask.method])
+        key = profile, method = str(data[ask.profile]), str(data[ask.method])
         asked = Request(
             prompt=data[ask.prompt],
             method=method,
             seed=data[ask.seed],
-            profile=self._services.profile.name,
+            profile=profile,
             library=data[ask.library],
-            settings=ask.panel.settings(method, data),
+            settings=ask.panel.settings(key, data),
             choices=Choices(own=shelf.refs),
         )
         if before is None or (before.prompt, before.method) != (asked.prompt, method):
             return asked
         choices = before.choices if before.library == asked.library else Choices()
         return asked.changed(
-            profile=before.profile,
-            settings=ask.panel.kept(method, before.settings) | asked.settings,
+            # one that is not offered came with a saved picture
+            profile=profile if self._services.profile(before.profile) == before.profile else before.profile,
+            settings=ask.panel.kept(key, before.settings) | asked.settings,
             choices=choices.changed(own=shelf.refs),
         )
 
@@ -188,7 +189,7 @@ class Runs:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
         with Batches(step.start(), place) as taken:
-            status = await self._status()
+            status = await self._status(story)
             # all of the page each time: what is not named costs Gradio more than what is as it was
             page: Updates = {blocks.pill: render("pill.html", status=status)}
             if story.last(Result) is None and status.state != "ready":
@@ -198,7 +199,7 @@ class Runs:
                     page |= await self._shown(story)
                     yield page
         self.line.pass_on(place)
-        page[blocks.pill] = render("pill.html", status=await self._status())
+        page[blocks.pill] = render("pill.html", status=await self._status(story))
         looked = await asyncio.to_thread(self._services.checked, story)
         yield page | await self._shown(replace(looked, is_settled=True))
 
@@ -223,8 +224,9 @@ class Runs:
         """The page of a run; its pictures are encoded in a thread."""
         return await asyncio.to_thread(self._blocks.of_story, story, busy=True)
 
-    async def _status(self) -> Status:
-        return await asyncio.to_thread(self._services.runner.status, self._services.profile.name)
+    async def _status(self, story: Story) -> Status:
+        assert story.request is not None
+        return await asyncio.to_thread(self._services.runner.status, story.request.profile)
 
 
 def _in_line(before: int) -> str:

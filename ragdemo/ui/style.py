@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import Depends
+
+from ragdemo.ui.sessions import refuse_empty_session
 
 CSS_FILE = Path(__file__).with_name("page.css")
 
@@ -99,6 +102,7 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "20mb",
         "state_session_capacity": 500,
         "max_threads": 64,
+        "app_kwargs": {"dependencies": [Depends(refuse_empty_session)]},
     }
 
 

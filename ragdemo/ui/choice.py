@@ -1,0 +1,55 @@
+"""The choice of a profile and a method, and what follows it on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from ragdemo.ui.markup import render
+
+if TYPE_CHECKING:
+    from ragdemo.run.offers import Offer
+
+Key = tuple[str, str]
+"""The names of a profile and of a method."""
+
+
+def methods_of(offer: Offer, chosen: str = "") -> dict[str, Any]:
+    """A profile's methods as a radio holds them, at the chosen one, or at the first if that is not among them."""
+    names = [method.name for method in offer.methods]
+    choices = [(method.title, method.name) for method in offer.methods]
+    return {"choices": choices, "value": chosen if chosen in names else names[0]}
+
+
+def sentence_of(offer: Offer, method: str) -> Markup:
+    """What a method does; nothing if the profile does not offer it."""
+    text = next((row.sentence for row in offer.methods if row.name == method), "")
+    return render("sentence.html", text=text)
+
+
+def follow_choice(
+    offers: Sequence[Offer],
+    profile: gr.Dropdown,
+    method: gr.Radio,
+    sentence: gr.HTML,
+    columns: Mapping[Key, gr.Column],
+    quiet: dict[str, Any],
+) -> None:
+    """Let the methods follow the profile, and sentence and controls both."""
+    by_name = {offer.profile.name: offer for offer in offers}
+
+    def shown(name: str, chosen: str) -> list[Any]:
+        visible = [gr.Column(visible=key == (name, chosen)) for key in columns]
+        return [sentence_of(by_name[name], chosen), *visible]
+
+    def offered(name: str, chosen: str) -> list[Any]:
+        radio = methods_of(by_name[name], chosen)
+        return [gr.Radio(**radio), *shown(name, radio["value"])]
+
+    outputs = [sentence, *columns.values()]
+    # as they come: the radio may still hold what another profile offered
+    profile.change(offered, [profile, method], [method, *outputs], preprocess=False, **quiet)
+    method.change(shown, [profile, method], outputs, preprocess=False, **quiet)
