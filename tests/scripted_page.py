@@ -95,7 +95,9 @@ def scripted_page() -> Iterator[ScriptedPage]:
             profile=POCKET,
             vocabulary=Vocabulary.from_lists(vocabulary()),
             check=check_request,
-            recorded=lambda prompt: page.recording if prompt == RECORDED else (),
+            recorded=lambda prompt: (
+                page.recording if prompt.lower() == RECORDED else ()
+            ),  # as recordings are found
             checklist=checks,
         )
         page = ScriptedPage("", method, runner, services)
