@@ -125,7 +125,7 @@ def finished(page: Page) -> None:
     """Wait for the end of a run that draws twice, and until its pictures have been looked at."""
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     expect(page.locator(".pair img")).to_have_count(2)
-    expect(page.locator(".candidates .acts button").first).to_be_visible()
+    expect(page.locator(".candidates .acts button").first).to_be_enabled()
 
 
 def drawing(page: Page) -> None:

@@ -4,6 +4,8 @@ let running = false;  // on this page: what a page before it has left is read wh
 const remember = (busy) => {
   try { if (busy || running) sessionStorage.setItem("running", busy ? "yes" : ""); } catch {}
   running = busy;
+  // a press that would not be taken; not `disabled`, which takes the focus
+  for (const button of document.querySelectorAll("#story [data-act]")) button.ariaDisabled = busy ? "true" : null;
 };
 const say = (changed) => { props.value = {...props.value, ...changed}; remember(props.value.busy); };
 let stopping = false, pressed = false;  // Run was pressed while the last run was being ended
