@@ -185,6 +185,20 @@ def test_stop_frees_the_models_for_the_next_run(page: Page, scripted: ScriptedPa
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
 
+@pytest.mark.parametrize("pause", [0, 3, 10])
+def test_stop_right_after_run_stops_it(page: Page, scripted: ScriptedPage, pause: int) -> None:
+    page.locator("#prompt textarea").fill("draw forever")
+    page.wait_for_timeout(300)
+    page.evaluate(
+        """(pause) => { document.querySelector("#run").click();
+        setTimeout(() => document.querySelector("#stop").click(), pause); }""",
+        pause,
+    )
+    expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)
+    expect(page.locator("#stop")).to_be_hidden()
+    scripted.wait_until_free()
+
+
 @pytest.mark.parametrize("pause", [0, 30, 100, 300])
 def test_a_run_right_after_stop_runs(page: Page, scripted: ScriptedPage, pause: int) -> None:
     ask(page, "draw forever")

@@ -133,7 +133,7 @@ class Explore:
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
-        ask.actions.stop(runs.stop, None, None, **quiet)
+        ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
         opening = [ask.prompt, *self._fields, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
