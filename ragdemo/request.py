@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Model(BaseModel):
             return str(cause)
         noun, place = _noun(cls), ".".join(str(part) for part in first["loc"] if isinstance(part, str))
         if first["type"] == "extra_forbidden":
-            return f"The {noun} has no field {place!r}; choose among {', '.join(cls.model_fields)}."
+            return f"The {noun} has no field {shown(place)}; choose among {', '.join(cls.model_fields)}."
         if first["type"] == "missing":
             return f"The {noun} lacks {place!r}; give it."
         return f"The {place} of the {noun} is {shown(first['input'])}; {_lower(first['msg'])}."
@@ -141,6 +142,17 @@ class Request(Model):
     library: Text = "pocket"
     settings: Annotated[dict[str, JsonValue], AfterValidator(dict)] = {}
     choices: Choices = Choices()
+
+
+def json_object(text: str | dict[str, Any] | None, what: str) -> dict[str, Any]:
+    """The JSON object that a text holds, an object itself as it is; raises `UserError` if it holds none."""
+    try:
+        value = json.loads(text or "{}") if isinstance(text, str | None) else text
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise UserError(f"The {what} are no JSON object ({error}); write for example {{}}.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"The {what} are no JSON object; write for example {{}}.")
+    return value
 
 
 def _noun(kind: type[BaseModel]) -> str:

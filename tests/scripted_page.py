@@ -95,7 +95,9 @@ def scripted_page() -> Iterator[ScriptedPage]:
             offers=Offers((Offer(POCKET, (method, METHODS["imagerag"], METHODS["realrag"])),)),
             vocabulary=Vocabulary.from_lists(vocabulary()),
             check=check_request,
-            recorded=lambda prompt: page.recording if prompt == RECORDED else (),
+            recorded=lambda prompt: (
+                page.recording if prompt.lower() == RECORDED else ()
+            ),  # as recordings are found
             checklist=checks,
         )
         page = ScriptedPage("", method, runner, services)
@@ -123,7 +125,7 @@ def finished(page: Page) -> None:
     """Wait for the end of a run that draws twice, and until its pictures have been looked at."""
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     expect(page.locator(".pair img")).to_have_count(2)
-    expect(page.locator(".candidates .acts button").first).to_be_visible()
+    expect(page.locator(".candidates .acts button").first).to_be_enabled()
 
 
 def drawing(page: Page) -> None:

@@ -50,6 +50,29 @@ def test_a_rejected_reference_is_replaced_and_the_draft_is_not_drawn_again(
     assert scripted.method.requests[-1].choices.rejected == ()
 
 
+def test_the_focus_stays_with_the_references(page: Page) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    finished(page)
+    cards = page.locator(".candidates .card")
+
+    cards.first.get_by_role("button", name="Reject").press("Enter")
+    expect(page.locator(".turned-down")).to_contain_text("1 turned down", timeout=RUN)
+    finished(page)
+    expect(cards.first.get_by_role("button", name="Reject")).to_be_focused()
+    cards.nth(2).get_by_role("button", name="Use").press("Enter")  # which makes it the first
+    expect(cards.first.locator(".note")).to_have_text("✓ pinned", timeout=RUN)
+    finished(page)
+    expect(cards.first.get_by_role("button", name="Unpin")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(cards.first.get_by_role("button", name="Pin")).to_be_focused()
+    finished(page)
+    page.get_by_role("button", name="take back").press("Enter")
+    page.locator("#prompt textarea").focus()  # who is elsewhere stays there
+    expect(page.locator(".turned-down")).to_have_count(0, timeout=RUN)
+    finished(page)
+    expect(page.locator("#prompt textarea")).to_be_focused()
+
+
 def test_pictures_of_ones_own_join_the_references_and_leave_them(
     page: Page, scripted: ScriptedPage, tmp_path: Path
 ) -> None:

@@ -131,6 +131,22 @@ def test_run_can_be_pressed_again_while_the_pictures_are_checked(page: Page, scr
     assert len(scripted.method.requests) == 2
 
 
+def test_run_can_be_pressed_again_before_the_last_run_is_put_away(page: Page, scripted: ScriptedPage) -> None:
+    ask(page, "a quixel butterfly in the snow")
+    page.evaluate("""() => new Promise((resolve) => {
+      const watching = new MutationObserver(() => {
+        if (!document.querySelector(".pair img[alt*=snow] ~ .checklist")) return;
+        watching.disconnect();
+        document.querySelector("#run").click();
+        resolve();
+      });
+      watching.observe(document.querySelector("#below"), {subtree: true, childList: true});
+    })""")
+    page.wait_for_timeout(300)
+    finished(page)
+    assert len(scripted.method.requests) == 2
+
+
 def test_the_draft_of_a_stopped_run_is_checked_too(page: Page) -> None:
     ask(page, "a quixel butterfly in an endless snow")
     expect(page.locator(".chapter.result .progress")).to_contain_text(" of ", timeout=RUN)
@@ -169,6 +185,20 @@ def test_stop_frees_the_models_for_the_next_run(page: Page, scripted: ScriptedPa
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
 
+@pytest.mark.parametrize("pause", [0, 3, 10])
+def test_stop_right_after_run_stops_it(page: Page, scripted: ScriptedPage, pause: int) -> None:
+    page.locator("#prompt textarea").fill("draw forever")
+    page.wait_for_timeout(300)
+    page.evaluate(
+        """(pause) => { document.querySelector("#run").click();
+        setTimeout(() => document.querySelector("#stop").click(), pause); }""",
+        pause,
+    )
+    expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)
+    expect(page.locator("#stop")).to_be_hidden()
+    scripted.wait_until_free()
+
+
 @pytest.mark.parametrize("pause", [0, 30, 100, 300])
 def test_a_run_right_after_stop_runs(page: Page, scripted: ScriptedPage, pause: int) -> None:
     ask(page, "draw forever")
@@ -200,6 +230,25 @@ def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
         page.get_by_role("button", name="Stop").click()
         expect(other.locator("#announcement")).to_have_text("Done.", timeout=RUN)
     assert [request.prompt for request in scripted.method.requests] == ["draw forever", "a robot in the snow"]
+
+
+def test_no_reference_can_be_chosen_in_line(page: Page, browser: Browser, scripted: ScriptedPage) -> None:
+    with visit(browser, scripted.address) as other:
+        buttons = other.locator("#story [data-act]")
+        expect(buttons).to_have_count(9)
+        ask(page, "draw forever")
+        drawing(page)
+        ask(other, "a robot in the city")
+        expect(other.locator("#announcement")).to_contain_text("In line")
+        for button in buttons.all():
+            expect(button).to_be_disabled()
+            expect(button).to_have_css("opacity", "0.5")
+        other.get_by_role("button", name="Stop").click()
+        expect(other.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
+        for button in buttons.all():
+            expect(button).to_be_enabled()
+        page.get_by_role("button", name="Stop").click()
+    scripted.wait_until_free()
 
 
 def test_closing_the_page_frees_the_models(browser: Browser, scripted: ScriptedPage) -> None:

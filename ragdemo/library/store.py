@@ -91,7 +91,9 @@ class Library:
     def row(self, image_id: str) -> Row:
         """The row of an id; raises `UserError` if there is none."""
         if image_id not in self._by_id:
-            raise UserError(f"The library {self.name} has no image {image_id!r}; choose one that it lists.")
+            raise UserError(
+                f"The library {self.name} has no image {image_id[:80]!r}; choose one that it lists."
+            )
         return self._by_id[image_id]
 
     def caption(self, image_id: str) -> str:

@@ -14,5 +14,5 @@ METHODS: dict[str, Method] = {method.name: method for method in (ImageRAG(), Rea
 def get_method(name: str) -> Method:
     """The method of that name; raises `UserError` if there is none."""
     if name not in METHODS:
-        raise UserError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
+        raise UserError(f"There is no method {name[:80]!r}; choose one of {', '.join(METHODS)}.")
     return METHODS[name]

@@ -37,7 +37,7 @@ class Settings(Model):
         properties = cls.model_json_schema()["properties"]
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            return f"{cls.method} has no setting {name!r}; choose among {', '.join(properties)}."
+            return f"{cls.method} has no setting {shown(name)}; choose among {', '.join(properties)}."
         return f"The setting {name} is {shown(first['input'])}; choose {_wanted(properties[name])}."
 
 

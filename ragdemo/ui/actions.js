@@ -4,9 +4,12 @@ let running = false;  // on this page: what a page before it has left is read wh
 const remember = (busy) => {
   try { if (busy || running) sessionStorage.setItem("running", busy ? "yes" : ""); } catch {}
   running = busy;
+  // a press that would not be taken; not `disabled`, which takes the focus
+  for (const button of document.querySelectorAll("#story [data-act]")) button.ariaDisabled = busy ? "true" : null;
 };
 const say = (changed) => { props.value = {...props.value, ...changed}; remember(props.value.busy); };
-let stopping = false, pressed = false;  // Run was pressed while the last run was being ended
+let stopping = "";  // the phase in which Stop was pressed
+let pressed = false;  // Run was pressed while the last run was being ended
 
 function start(act) {
   say({phase: "starting", text: "Starting …", busy: true});
@@ -19,7 +22,7 @@ function run() {
 element.addEventListener("click", (event) => {
   if (event.target.closest("#run")) run();
   if (event.target.closest("#stop")) {
-    stopping = true;
+    stopping ||= props.value.phase;
     say({phase: "stopping", text: "Stopping …"});
     trigger("stop");
   }
@@ -35,8 +38,13 @@ watch("value", () => {
   if (busy && link && link !== location.search) history.replaceState(null, "", link);
   if (phase === "opened") start("redraw");
   if (phase === "own") start("own");
+  if (stopping === "starting" && ["waiting", "running"].includes(phase)) {  // Stop was there before the run
+    stopping = phase;
+    trigger("stop");
+  }
   if (busy) return;
   const again = pressed;
-  stopping = pressed = false;
+  stopping = "";
+  pressed = false;
   if (again) start("run");
 });

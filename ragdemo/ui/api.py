@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference, Result
 from ragdemo.images import data_url, from_data_url, image_sha256, png_url
 from ragdemo.recipe import png_with_recipe
-from ragdemo.request import MAX_OWN_IMAGES, Choices, ImageRef, Request
+from ragdemo.request import MAX_OWN_IMAGES, Choices, ImageRef, Request, json_object
 
 if TYPE_CHECKING:
     from ragdemo.methods.base import Method
@@ -68,12 +67,12 @@ class Endpoints:
             ReflectiveNegative, Rankings, References, Result); pictures are PNG data URLs, the result's with its recipe
         """
         with _sentences():
-            chosen, pictures = _choices(_object(choices, "choices"))
+            chosen, pictures = _choices(json_object(choices, "choices"))
             request = Request(
                 prompt=prompt,
                 method=method,
                 seed=seed,
-                settings=_object(settings, "settings"),
+                settings=json_object(settings, "settings"),
                 library=library,
                 profile=profile,
                 choices=chosen,
@@ -165,17 +164,6 @@ def _choices(data: Mapping[str, Any]) -> tuple[Choices, dict[str, Image.Image]]:
         own.append(ImageRef(sha256=image_sha256(image), name=row["name"]))
         pictures[own[-1].sha256] = image
     return Choices.from_json({**data, "own": [ref.to_json() for ref in own]}), pictures
-
-
-def _object(text: str | dict[str, Any], what: str) -> dict[str, Any]:
-    """The JSON object that a text holds; an object itself is taken as it is."""
-    try:
-        value = json.loads(text or "{}") if isinstance(text, str | None) else text
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"The {what} are no JSON object ({error}); write for example {{}}.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"The {what} are no JSON object; write for example {{}}.")
-    return value
 
 
 @contextmanager

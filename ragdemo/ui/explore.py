@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from ragdemo.errors import UserError
 from ragdemo.events import Result
 from ragdemo.recipe import png_with_recipe, read_png
 from ragdemo.request import Request
-from ragdemo.ui.ask import FIRST_SEED, SCRIPT, Ask, build_ask
+from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
 from ragdemo.ui.blocks import Blocks, Services, Updates
+from ragdemo.ui.link import fields_of, request_of
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
 from ragdemo.ui.runs import Runs
@@ -29,7 +30,17 @@ class Explore:
         """`quiet` are the options of events that show no progress."""
         self._services = services
         self._recorded: dict[str, Story] = {}
-        first = services.recorded_story(next(iter(services.vocabulary.examples(1)), "")) or Story()
+        example = next(iter(services.vocabulary.examples(1)), "")
+        self._unsaid: dict[str, Any] = {
+            "prompt": example,
+            "method": services.methods[0].name,
+            "seed": FIRST_SEED,
+            "library": services.catalogue.names()[0],
+            "profile": services.offers.here[0].profile.name,
+        }
+        first = services.recorded_story(example)
+        if first is None or not _is_of(first, Request(**self._unsaid), ("method",)):
+            first = Story()
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
                 libraries = services.catalogue.names()
@@ -54,36 +65,56 @@ class Explore:
     @property
     def link_outputs(self) -> list[Any]:
         """What `open_link` fills."""
-        ask, blocks = self.blocks.ask, self.blocks
-        return [ask.prompt, ask.method, ask.seed, *blocks.run_outputs, self.looked]
+        return [self.blocks.ask.prompt, *self._fields, *self.blocks.run_outputs, self.looked]
+
+    @property
+    def _fields(self) -> list[Any]:
+        """What `_of_request` fills."""
+        ask = self.blocks.ask
+        controls = (one.component for controls in ask.panel.controls.values() for one in controls)
+        return [ask.profile, ask.method, ask.seed, ask.library, *controls]
+
+    def _of_request(self, request: Request) -> Updates:
+        """The column as it asks for all of a request but its prompt; a library that is not here is left out."""
+        ask = self.blocks.ask
+        profile = self._services.profile(request.profile)
+        fields = {ask.profile: profile, ask.method: request.method, ask.seed: request.seed}
+        if request.library in self._services.catalogue.names():
+            fields[ask.library] = request.library
+        return fields | ask.panel.updates((profile, request.method), request.settings)
 
     def open_link(self, visit: gr.Request) -> Updates:
-        """The page as the address asks for it (`?prompt=&method=&seed=`), with its recorded run if there is one.
+        """The page as the address asks for it (see `link_to`), with its recorded run if there is exactly that one.
 
         An address that asks for nothing leaves alone what the visitor may have changed already: only what the oracle
-        says of the recording is handed to `OPENED`.
+        says of the recording is handed to `OPENED`. Of one that cannot be followed the prompt is kept.
         """
-        ask, blocks, fields = self.blocks.ask, self.blocks, self._asked_by(dict(visit.query_params))
-        story = self._recorded_story(fields.get(ask.prompt, ask.prompt.value))
+        ask, blocks, fields = self.blocks.ask, self.blocks, fields_of(dict(visit.query_params))
         if not fields:
-            return {self.looked: [*blocks.chapters_of(story).values()] if story and story.found else None}
-        if story is None or story.request is None or _differs(story.request, fields, ask):
-            return {ask.seed: FIRST_SEED} | fields | blocks.of_story(Story())
-        return (
-            {ask.method: story.request.method, ask.seed: story.request.seed} | blocks.of_story(story) | fields
-        )
+            first = self._recorded_story(self._unsaid["prompt"])
+            if first is None or not first.found:
+                return {self.looked: None}
+            return {self.looked: [first.link, *blocks.chapters_of(first).values()]}
+        try:
+            story = self._asked_by(fields)
+        except UserError as error:
+            prompt = fields.get("prompt", self._unsaid["prompt"])[:_LONGEST_PROMPT]
+            said = blocks.say(f"Only the prompt of this link is used: {error}")
+            return {ask.prompt: prompt} | blocks.of_story(Story()) | said
+        assert story.request is not None
+        return {ask.prompt: story.prompt} | self._of_request(story.request) | blocks.of_story(story)
 
-    def _asked_by(self, given: Mapping[str, str]) -> Updates:
-        """The fields that an address names, with values that can be."""
-        ask, seed = self.blocks.ask, given.get("seed", "")
-        fields: Updates = {}
-        if "prompt" in given:
-            fields[ask.prompt] = given["prompt"][:5000]
-        if given.get("method") in {method.name for method in self._services.offers.here[0].methods}:
-            fields[ask.method] = given["method"]
-        if seed.isascii() and seed.isdigit() and len(seed) < 12:
-            fields[ask.seed] = int(seed)
-        return fields
+    def _asked_by(self, fields: Mapping[str, str]) -> Story:
+        """The recorded run of exactly what an address asks for, else the request alone; raises `UserError`."""
+        request = request_of(fields, self._unsaid)
+        self._services.check(request)
+        if self._services.profile(request.profile) != request.profile:
+            raise UserError(f"The models {request.profile!r} cannot run here; choose others.")
+        library = self._services.catalogue.open(request.library)
+        for image_id in (*request.choices.pinned, *request.choices.rejected):
+            library.row(image_id)
+        story = self._recorded_story(request.prompt)
+        return story if story and _is_of(story, request, fields) else Story(request=request)
 
     def _wire(self, quiet: dict[str, Any]) -> None:
         runs, ask, blocks = self.runs, self.blocks.ask, self.blocks
@@ -105,10 +136,8 @@ class Explore:
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
-        ask.actions.stop(runs.stop, None, None, **quiet)
-        fields = [ask.prompt, ask.profile, ask.method, ask.seed, ask.library]
-        controls = [one.component for controls in ask.panel.controls.values() for one in controls]
-        opening = [*fields, *controls, blocks.story, ask.actions, ask.saved]
+        ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
+        opening = [ask.prompt, *self._fields, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
         own = [blocks.shelf, ask.own_list, ask.own, ask.own_place, ask.actions]
@@ -119,7 +148,7 @@ class Explore:
         pasted.then(self._add_own, [blocks.shelf, ask.own], own, **quiet)
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
         for prompt, chip in ask.chips:
-            outputs = [ask.profile, ask.method, ask.seed, *controls, *blocks.run_outputs]
+            outputs = [*self._fields, *blocks.run_outputs]
             # in the browser alone: a press of Run right after finds it there, and what is typed then stays
             chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
             chip.click(self._example(prompt), None, outputs, **quiet)
@@ -162,19 +191,9 @@ class Explore:
             request = request.changed(choices=request.choices.changed(own=shelf.found(request.choices.own)))
         except UserError as error:
             return blocks.say(str(error)) | {ask.saved: None}
-        profile = self._services.profile(request.profile)
-        fields: Updates = {
-            ask.prompt: request.prompt,
-            ask.profile: profile,
-            ask.method: request.method,
-            ask.seed: request.seed,
-            ask.saved: None,
-        }
-        if request.library in self._services.catalogue.names():
-            fields[ask.library] = request.library
-        controls = ask.panel.updates((profile, request.method), request.settings)
-        story = Story(request=request, opened=recipe)
-        return fields | controls | {blocks.story: story} | blocks.say("Starting …", "opened")
+        said = blocks.say("Starting …", "opened")
+        fields = {ask.prompt: request.prompt, ask.saved: None} | self._of_request(request)
+        return fields | {blocks.story: Story(request=request, opened=recipe)} | said
 
     def _download(self, data: dict[Any, Any]) -> str:
         """Made when asked for, as nobody waits for it before."""
@@ -188,10 +207,7 @@ class Explore:
             story = self._recorded_story(prompt)
             if story is None or story.request is None or self.runs.line.holds(visit.session_hash or ""):
                 return {ask.seed: gr.skip()}
-            asked, profile = story.request, self._services.profile(story.request.profile)
-            fields = {ask.profile: profile, ask.method: asked.method, ask.seed: asked.seed}
-            controls = ask.panel.updates((profile, asked.method), asked.settings)
-            return fields | controls | self.blocks.of_story(story)
+            return self._of_request(story.request) | self.blocks.of_story(story)
 
         return show
 
@@ -200,10 +216,10 @@ class Explore:
         if prompt in self._recorded:
             return self._recorded[prompt]
         story = self._services.recorded_story(prompt)
-        if story is None:
+        if story is None or story.prompt != prompt:
             return None
         story = self._services.checked(story)
-        if story.found and story.prompt == prompt:  # an address may spell it in any way; one spelling is kept
+        if story.found:
             self._recorded[prompt] = story
         return story
 
@@ -218,13 +234,13 @@ def download(story: Story) -> str:
     return render("download.html", png=png, prompt=asked.prompt, seed=asked.seed)
 
 
-def _differs(request: Request, fields: Updates, ask: Ask) -> bool:
-    """Whether fields ask for something else than a recorded request."""
-    return fields.get(ask.method, request.method) != request.method or (
-        fields.get(ask.seed, request.seed) != request.seed
-    )
+def _is_of(story: Story, request: Request, fields: Collection[str]) -> bool:
+    """Whether a recorded run is that of a request; a method or seed that `fields` do not name may be any."""
+    unsaid = {name: getattr(story.request, name) for name in ("method", "seed") if name not in fields}
+    return story.request == request.changed(**unsaid)
 
 
+_LONGEST_PROMPT = 5000  # characters that the field is given to mend
 _NEXT_RUN = "Your pictures have changed; the next run takes that in."
 _BUSY = "A run goes on: stop it or let it end, then open the picture."
 # A link that has come is followed once, and then gone, so that the next press finds it changed.
@@ -238,7 +254,8 @@ OPENED = """(value, looked, row, below) => {
   let running;
   try { running = sessionStorage.getItem("running"); sessionStorage.removeItem("running"); } catch {}
   const text = "Your run was lost with the page; Run makes it again.";
-  const shown = looked && !value.busy && value.phase === "done" ? looked : [row, below];
+  const [link, ...chapters] = looked ?? [];
+  const shown = link === value.link && !value.busy && value.phase === "done" ? chapters : [row, below];
   return [running && !value.busy ? {...value, phase: "lost", text} : value, ...shown];
 }"""
 # Said by the browser: the server's last word has come, or none at all.

@@ -15,10 +15,23 @@ async function copy(button) {
   }
 }
 
+const buttons = () => [...element.querySelectorAll("[data-act]")];
+let pressed;  // the last button's id and place: its press has the block rendered anew, without the focus
+function refocus() {
+  const all = buttons();
+  if (!pressed || !all.length) return;
+  const next = all.find((button) => button.dataset.id === pressed.id) ?? all[pressed.place] ?? all.at(-1);
+  if (document.activeElement === document.body) next.focus({preventScroll: true});
+  pressed = null;
+}
+
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || button.ariaDisabled) return;
-  if (button.dataset.act) trigger("click", {act: button.dataset.act, id: button.dataset.id});
+  if (button.dataset.act) {
+    pressed = {id: button.dataset.id, place: buttons().indexOf(button)};
+    trigger("click", {act: button.dataset.act, id: button.dataset.id});
+  }
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
   if ("enlarge" in button.dataset)
@@ -28,4 +41,9 @@ element.addEventListener("input", (event) => {
   if (event.target.type === "range") divide(event.target);
 });
 // the pictures come without their style, and the input stays where it stood
-watch("value", () => element.querySelectorAll(".wipe input").forEach(divide));
+watch("value", () => {
+  element.querySelectorAll(".wipe input").forEach(divide);
+  refocus();
+  const isBusy = element.closest("#story") && document.querySelector("#stop:not([hidden])");
+  if (isBusy) buttons().forEach((button) => { button.ariaDisabled = "true"; });
+});

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlencode
 
 from PIL import Image
 
@@ -16,6 +15,7 @@ from ragdemo.events import Check, Event, Progress, Reference, References, Result
 from ragdemo.images import encode_png, image_sha256
 from ragdemo.recipe import Recipe
 from ragdemo.request import Choices, Request
+from ragdemo.ui.link import link_to
 
 if TYPE_CHECKING:
     from ragdemo.methods.chapters import Chapter
@@ -99,10 +99,7 @@ class Story:
     @property
     def link(self) -> str:
         """The end of an address that asks the same."""
-        if self.request is None:
-            return ""
-        asked = {name: getattr(self.request, name) for name in ("prompt", "method", "seed")}
-        return f"?{urlencode(asked)}"
+        return link_to(self.request) if self.request else ""
 
     # How it grows
 
