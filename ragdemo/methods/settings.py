@@ -1,8 +1,9 @@
 """A method's settings describe themselves: controls, `--set`, endpoints and recipes all read this one description.
 
 A field whose default is `None` takes the profile's own value of that name. Beside pydantic's constraints a field may
-carry `json_schema_extra`: `labels` (one per choice, in order), and `slider` (low, high, step) if the page should offer
-less than the constraints allow. `ragdemo/ui/ask.py` turns each field into its control.
+carry `json_schema_extra`: `labels` (one per choice, in order), `slider` (low, high, step) if the page should offer less
+than the constraints allow, `live` if a run should follow its slider as soon as that is released. `ragdemo/ui/ask.py`
+turns each field into its control.
 """
 
 from __future__ import annotations

@@ -62,12 +62,19 @@ class Control:
         return gr.update(value=value, minimum=low, maximum=high)
 
 
+_Columns = list[tuple[Key, gr.Column, list[Control]]]
+
+
 @dataclass(frozen=True)
 class Panel:
-    """The controls of all methods under each profile, whose defaults they have, each in a column of their own."""
+    """The controls of all methods under each profile, whose defaults they have, each method's in columns of its own.
 
-    columns: Mapping[Key, gr.Column]
+    `live` are those that a run follows when they are moved.
+    """
+
+    columns: Sequence[tuple[Key, gr.Column]]
     controls: Mapping[Key, Sequence[Control]]
+    live: Sequence[Control]
 
     def settings(self, key: Key, data: Mapping[Any, Any]) -> dict[str, Any]:
         """What the controls of a method say beyond their defaults, of the values by component."""
@@ -139,8 +146,9 @@ def build_ask(offers: Offers, libraries: Sequence[str], vocabulary: Vocabulary, 
     library = gr.Dropdown(
         list(libraries), value=libraries[0], label="Library", visible=len(libraries) > 1, elem_id="library"
     )
+    live = _build_columns(offers.here, live=True)
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        panel = _build_panel(offers.here)
+        panel = _joined(live, _build_columns(offers.here, live=False))
         lines = Markup("").join(render("sentence.html", text=line) for line in offers.lacking)
         html(lines, visible=bool(lines), elem_id="lacking")
     own, own_list, own_place = _build_own()
@@ -205,18 +213,30 @@ def _build_saved() -> gr.File:
         )
 
 
-def _build_panel(offers: Sequence[Offer]) -> Panel:
-    columns: dict[Key, gr.Column] = {}
-    controls: dict[Key, Sequence[Control]] = {}
+def _build_columns(offers: Sequence[Offer], *, live: bool) -> _Columns:
+    """A column for each method of each profile with its live controls, or with its others; none without controls."""
+    columns: _Columns = []
+    first = offers[0].profile.name, offers[0].methods[0].name
     for profile, method in [(offer.profile, method) for offer in offers for method in offer.methods]:
-        key = (profile.name, method.name)
-        properties = method.Settings.model_json_schema()["properties"]
-        with gr.Column(visible=not columns, elem_classes="panel") as columns[key]:
+        key, properties = (profile.name, method.name), method.Settings.model_json_schema()["properties"]
+        here = [name for name, schema in properties.items() if schema.get("live", False) == live]
+        if here:
+            order = sorted(here, key=lambda name: name not in method.Settings.__annotations__)
             roles = [role.name for role in method.needs]
-            order = sorted(properties, key=lambda name: name not in method.Settings.__annotations__)
-            built = [_build_control(name, properties[name], profile.default(name, roles)) for name in order]
-        controls[key] = [control for control in built if control is not None]
-    return Panel(columns, controls)
+            with gr.Column(visible=key == first, elem_classes="panel") as column:
+                built = [
+                    _build_control(name, properties[name], profile.default(name, roles)) for name in order
+                ]
+            columns.append((key, column, [control for control in built if control is not None]))
+    return columns
+
+
+def _joined(live: _Columns, others: _Columns) -> Panel:
+    controls: dict[Key, list[Control]] = {}
+    for key, _, built in (*live, *others):
+        controls.setdefault(key, []).extend(built)
+    columns = [(key, column) for key, column, _ in (*live, *others)]
+    return Panel(columns, controls, [control for _, _, built in live for control in built])
 
 
 def _build_control(name: str, schema: Mapping[str, Any], default_of_profile: Any) -> Control | None:

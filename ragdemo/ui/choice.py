@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -35,21 +35,21 @@ def follow_choice(
     profile: gr.Dropdown,
     method: gr.Radio,
     sentence: gr.HTML,
-    columns: Mapping[Key, gr.Column],
+    columns: Sequence[tuple[Key, gr.Column]],
     quiet: dict[str, Any],
 ) -> None:
     """Let the methods follow the profile, and sentence and controls both."""
     by_name = {offer.profile.name: offer for offer in offers}
 
     def shown(name: str, chosen: str) -> list[Any]:
-        visible = [gr.Column(visible=key == (name, chosen)) for key in columns]
+        visible = [gr.Column(visible=key == (name, chosen)) for key, _ in columns]
         return [sentence_of(by_name[name], chosen), *visible]
 
     def offered(name: str, chosen: str) -> list[Any]:
         radio = methods_of(by_name[name], chosen)
         return [gr.Radio(**radio), *shown(name, radio["value"])]
 
-    outputs = [sentence, *columns.values()]
+    outputs = [sentence, *(column for _, column in columns)]
     # as they come: the radio may still hold what another profile offered
     profile.change(offered, [profile, method], [method, *outputs], preprocess=False, **quiet)
     method.change(shown, [profile, method], outputs, preprocess=False, **quiet)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -21,6 +21,9 @@ from ragdemo.ui.own import Shelf
 from ragdemo.ui.runs import Runs
 from ragdemo.ui.story import Kept, Story
 from ragdemo.ui.style import html
+
+if TYPE_CHECKING:
+    from ragdemo.methods.base import Method
 
 
 class Explore:
@@ -47,7 +50,7 @@ class Explore:
                 ask = build_ask(services.offers, libraries, services.vocabulary, quiet)
             with gr.Column(elem_id="story", min_width=300):
                 row = html(js_on_load=SCRIPT, elem_id="row")
-                below = html(js_on_load=SCRIPT, elem_id="below")
+                below = html(js_on_load=_with_scripts(services.methods, SCRIPT), elem_id="below")
                 check = html(js_on_load=SCRIPT, elem_id="check")
                 download = html(js_on_load=_FOLLOW, elem_id="download")
                 self.looked = html(None, visible=False)
@@ -136,6 +139,20 @@ class Explore:
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
+        if ask.panel.live:
+            tuning = gr.on(
+                [control.component.release for control in ask.panel.live],
+                runs.tune,
+                {*ask.inputs, blocks.story, blocks.shelf},
+                runs.outputs,
+                api_visibility="private",
+                trigger_mode="always_last",  # of what is dragged meanwhile, only where it stands in the end
+                preprocess=False,
+                postprocess=False,
+                show_progress="hidden",
+                concurrency_limit=None,
+            )
+            tuning.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
         ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
         opening = [ask.prompt, *self._fields, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
@@ -262,3 +279,9 @@ OPENED = """(value, looked, row, below) => {
 _ENDED = """(value) => value.phase === "starting"
   ? {...value, phase: "failed", text: "The server did not answer; reload the page and run again.", busy: false}
   : {...value, busy: false}"""
+
+
+def _with_scripts(methods: Sequence[Method], script: str) -> str:
+    """A script followed by those that the methods' chapters bring along."""
+    files = [chapter.script for method in methods for chapter in method.chapters if chapter.script]
+    return "\n".join([script, *(file.read_text(encoding="utf-8") for file in files)])

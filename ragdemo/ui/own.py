@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,9 +27,9 @@ _TOO_MANY = f"A run takes {MAX_OWN_IMAGES} pictures of yours at most; remove one
 
 @dataclass(frozen=True)
 class Shelf:
-    """At most `MAX_OWN_IMAGES` pictures; `folder` is made for the first one."""
+    """At most `MAX_OWN_IMAGES` pictures; `folder` is made for the first one and goes with the last shelf in it."""
 
-    folder: str = ""
+    folder: _Folder | None = None
     refs: tuple[ImageRef, ...] = ()
 
     def added(self, path: str | Path) -> Shelf:
@@ -41,7 +42,7 @@ class Shelf:
             raise UserError(_TOO_MANY)
         folder = self.folder or _new_folder()
         # also a known one: a cleaner of temporary files may have taken it
-        write_atomically(Path(folder) / f"{sha256}.png", encode_png(image))
+        write_atomically(folder.path / f"{sha256}.png", encode_png(image))
         new = () if is_known else (ImageRef(sha256=sha256, name=name[-255:]),)
         return Shelf(folder, (*self.refs, *new))
 
@@ -72,7 +73,7 @@ class Shelf:
     def delete(self) -> None:
         """Remove the folder."""
         if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.delete()
 
     def html(self) -> Markup:
         """The pictures as a list, each with a button that removes it."""
@@ -84,7 +85,23 @@ class Shelf:
         return ((ref, pictures[ref.sha256]) for ref in self.refs if ref.sha256 in pictures)
 
     def _path(self, sha256: str) -> Path:
-        return Path(self.folder) / f"{sha256}.png"
+        assert self.folder is not None, "a picture is on a shelf with a folder"
+        return self.folder.path / f"{sha256}.png"
+
+
+class _Folder:
+    """The files of one session; a session that Gradio drops, without a word, takes them along."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._finalizer = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+
+    def __deepcopy__(self, _memo: object) -> _Folder:
+        return self  # Gradio copies a state's first value
+
+    def delete(self) -> None:
+        """Remove them."""
+        self._finalizer()
 
 
 @cache
@@ -93,10 +110,10 @@ def _root() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="ragdemo-own-")
 
 
-def _new_folder() -> str:
+def _new_folder() -> _Folder:
     try:
         os.makedirs(_root().name, mode=0o700, exist_ok=True)  # a cleaner of temporary files may have taken it
-        return tempfile.mkdtemp(dir=_root().name)
+        return _Folder(Path(tempfile.mkdtemp(dir=_root().name)))
     except OSError as error:
         raise UserError(
             f"The server has no room for pictures ({error.strerror}); try again later."

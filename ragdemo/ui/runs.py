@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -72,10 +73,21 @@ class Runs:
         self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request
     ) -> AsyncGenerator[Updates, None]:
         """The page after a press, again and again until all has happened; a bad request is a sentence."""
+        async with aclosing(self._answer(partial(self._step, data, event), visit)) as updates:
+            async for page in updates:
+                yield page
+
+    async def tune(self, data: dict[Any, Any], visit: gr.Request) -> AsyncGenerator[Updates, None]:
+        """The page after a live control was moved: a run that is there is made again from where it matters."""
+        async with aclosing(self._answer(partial(self._tuned, data), visit)) as updates:
+            async for page in updates:
+                yield page
+
+    async def _answer(self, step_of: Callable[[], Step], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         session = visit.session_hash or ""
         try:
             with self.line.place(session) as place:
-                step = await asyncio.to_thread(self._step, data, event)
+                step = await asyncio.to_thread(step_of)
                 async with aclosing(self._run(step, place)) as updates:
                     async for page in updates:
                         yield page
@@ -110,6 +122,16 @@ class Runs:
         if act in ("pin", "unpin"):
             return Step(replace(story, request=request))
         return self._again(story, request, shelf)
+
+    def _tuned(self, data: Mapping[Any, Any]) -> Step:
+        """A run of what the column says, if it differs from a run that has ended in its settings alone."""
+        story = self._blocks.story_in(data)
+        if story.request is None or not story.has_ended:
+            return Step(story)
+        request = self._request(data, story.request)
+        if request == story.request or request.changed(settings=story.request.settings) != story.request:
+            return Step(story)
+        return self._again(story, request, data[self._blocks.shelf])
 
     def _request(self, data: Mapping[Any, Any], before: Request | None) -> Request:
         """What the column says; what it has no control for stays as the last run of the same prompt had it."""

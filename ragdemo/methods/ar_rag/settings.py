@@ -23,7 +23,11 @@ class Settings(BaseSettings):
     method: ClassVar[str] = "AR-RAG"
 
     patch_weight: float = Field(
-        0.3, title="Weight of retrieved patches, λ", ge=0, le=1, json_schema_extra={"slider": [0, 1, 0.05]}
+        0.3,
+        title="Weight of retrieved patches, λ",
+        ge=0,
+        le=1,
+        json_schema_extra={"slider": [0, 1, 0.05], "live": True},
     )
     augmentation: Augmentation = Field(
         "daid",
