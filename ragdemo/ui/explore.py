@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
@@ -121,39 +121,41 @@ class Explore:
 
     def _wire(self, quiet: dict[str, Any]) -> None:
         runs, ask, blocks = self.runs, self.blocks.ask, self.blocks
+        presses = [ask.actions.submit, blocks.row.click, blocks.below.click, blocks.check.click]
+        self._run_on(presses, runs.act, "once")  # of all that starts a run: a visitor has one at a time
+        if ask.panel.live:
+            releases = [control.component.release for control in ask.panel.live]
+            # of what is dragged while a run goes on, only where it stands in the end
+            self._run_on(releases, runs.tune, "always_last")
+        ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
+        for prompt, chip in ask.chips:
+            outputs = [*self._fields, *blocks.run_outputs]
+            # in the browser alone: a press of Run right after finds it there, and what is typed then stays
+            chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
+            chip.click(self._example(prompt), None, outputs, **quiet)
+        self._wire_files(quiet)
+
+    def _run_on(
+        self, triggers: Sequence[Any], act: Callable[..., Any], mode: Literal["once", "always_last"]
+    ) -> None:
+        """Make a run of the column and the visitor's last run when one of some events comes."""
+        ask, blocks = self.blocks.ask, self.blocks
         running = gr.on(
-            [
-                ask.actions.submit,
-                blocks.row.click,
-                blocks.below.click,
-                blocks.check.click,
-            ],
-            runs.act,
+            triggers,
+            act,
             {*ask.inputs, blocks.story, blocks.shelf},
-            runs.outputs,
+            self.runs.outputs,
             api_visibility="private",
-            trigger_mode="once",  # of all that starts a run: a visitor has one at a time
+            trigger_mode=mode,
             preprocess=False,  # to ask each component costs a change of threads
             postprocess=False,
             show_progress="hidden",
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
-        if ask.panel.live:
-            tuning = gr.on(
-                [control.component.release for control in ask.panel.live],
-                runs.tune,
-                {*ask.inputs, blocks.story, blocks.shelf},
-                runs.outputs,
-                api_visibility="private",
-                trigger_mode="always_last",  # of what is dragged meanwhile, only where it stands in the end
-                preprocess=False,
-                postprocess=False,
-                show_progress="hidden",
-                concurrency_limit=None,
-            )
-            tuning.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
-        ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
+
+    def _wire_files(self, quiet: dict[str, Any]) -> None:
+        ask, blocks = self.blocks.ask, self.blocks
         opening = [ask.prompt, *self._fields, blocks.story, ask.actions, ask.saved]
         ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
@@ -164,11 +166,6 @@ class Explore:
         )
         pasted.then(self._add_own, [blocks.shelf, ask.own], own, **quiet)
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
-        for prompt, chip in ask.chips:
-            outputs = [*self._fields, *blocks.run_outputs]
-            # in the browser alone: a press of Run right after finds it there, and what is typed then stays
-            chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
-            chip.click(self._example(prompt), None, outputs, **quiet)
         blocks.below.download(self._download, {blocks.story}, blocks.download, **quiet)
 
     def _add_own(self, shelf: Shelf, files: list[str], visit: gr.Request) -> Updates:

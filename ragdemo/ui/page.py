@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import gradio as gr
 
 from ragdemo.ui.api import build_api
@@ -10,6 +12,9 @@ from ragdemo.ui.explore import OPENED, Explore
 from ragdemo.ui.library import LibraryTab
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html, quiet_options
+
+if TYPE_CHECKING:
+    from ragdemo.run.base import Runner
 
 TITLE = "Seen, missed, found"
 SUBTITLE = "what retrieval does to an image generator"
@@ -31,32 +36,33 @@ def build_page(services: Services) -> gr.Blocks:
                 explore = Explore(services, pill, quiet)
             with gr.Tab("Library"):
                 library = LibraryTab(runner, services.catalogue, explore.blocks.ask.profile, quiet)
-        timer, profile = gr.Timer(_POLL_SECONDS), explore.blocks.ask.profile
-
-        def poll(name: str) -> tuple[str, gr.Timer]:
-            status = runner.status(name)
-            seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
-            return render("pill.html", status=status), gr.Timer(seconds, active=status.state != "ready")
-
-        def load(name: str) -> tuple[str, gr.Timer]:
-            runner.start(name)
-            return poll(name)
-
-        timer.tick(poll, profile, [pill, timer], **quiet)
-        page.load(poll, profile, [pill, timer], **quiet)
-        profile.change(load, profile, [pill, timer], **quiet)
+        _watch_models(page, runner, explore.blocks.ask.profile, pill, quiet)
         page.load(library.show_first, library.library, library.outputs, **quiet)
         opened = page.load(explore.open_link, None, explore.link_outputs, **quiet)
-        blocks = explore.blocks
-        shown = [blocks.row, blocks.below]
-        opened.then(
-            None,
-            [blocks.ask.actions, explore.looked, *shown],
-            [blocks.ask.actions, *shown],
-            js=OPENED,
-            api_visibility="private",
-        )
+        blocks, actions = explore.blocks, explore.blocks.ask.actions
+        shown = [actions, blocks.row, blocks.below]
+        opened.then(None, [actions, explore.looked, *shown[1:]], shown, js=OPENED, api_visibility="private")
         page.unload(explore.runs.stop)
         build_api(runner, services.methods)
     page.queue(max_size=64)
     return page
+
+
+def _watch_models(
+    page: gr.Blocks, runner: Runner, profile: gr.Dropdown, pill: gr.HTML, quiet: dict[str, Any]
+) -> None:
+    """Show how the chosen profile's models stand until they are ready; a change of profile loads others."""
+    timer = gr.Timer(_POLL_SECONDS)
+
+    def poll(name: str) -> tuple[str, gr.Timer]:
+        status = runner.status(name)
+        seconds = _RETRY_SECONDS if status.state == "failed" else _POLL_SECONDS
+        return render("pill.html", status=status), gr.Timer(seconds, active=status.state != "ready")
+
+    def load(name: str) -> tuple[str, gr.Timer]:
+        runner.start(name)
+        return poll(name)
+
+    timer.tick(poll, profile, [pill, timer], **quiet)
+    page.load(poll, profile, [pill, timer], **quiet)
+    profile.change(load, profile, [pill, timer], **quiet)
