@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import shutil
@@ -24,83 +23,10 @@ import pytest
 from ragdemo.errors import ModelError, UserError
 from ragdemo.run.child import ChildProcess, Limits
 from ragdemo.run.child_server import cancelled
+from tests.child_objects import BreaksOnArrival, Counter, make_from
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = Limits(heartbeat=0.1, silence=1.5, silence_while_importing=20, greeting=0.5)
-
-
-class Counter:
-    """Lives in the child."""
-
-    def __init__(self) -> None:
-        self._closed: list[int] = []  # the last number of each count that was left
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    def count(self, seconds: float) -> Iterator[int]:
-        number = 0
-        try:
-            while True:
-                yield number
-                number += 1
-                time.sleep(seconds)
-        finally:
-            self._closed.append(number)
-
-    def think(self, seconds: float) -> Iterator[str]:
-        """Computes for long without a value, and looks up now and then."""
-        yield "thinking"
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not cancelled():
-            time.sleep(0.02)
-        self._closed.append(-1 if cancelled() else -2)
-        yield "thought"
-
-    def closed(self) -> list[int]:
-        return self._closed
-
-    def refuse(self, value: str) -> None:
-        raise UserError(f"{value!r} is refused; choose another.")
-
-    def fail(self) -> None:
-        raise ZeroDivisionError("nobody foresaw this")
-
-    def print_and_read(self) -> str:
-        print("models print what they like")
-        return sys.stdin.read()
-
-    def freeze(self, seconds: float) -> str:
-        """Let no other Python thread of this process run, as a native library may."""
-        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
-        return "thawed"
-
-    def unsendable(self) -> Iterator[object]:
-        try:
-            yield 0
-            yield _StaysHere()
-        finally:
-            self._closed.append(-3)
-
-    def load(self, module: str) -> str:
-        return __import__(module).__name__
-
-
-class _BreaksOnArrival:
-    def __reduce__(self) -> tuple:
-        return (exec, ("raise ZeroDivisionError('on arrival')",))
-
-
-class _StaysHere:
-    """As a picture whose file is read only when its pixels are asked for."""
-
-    def __reduce__(self) -> str:
-        raise OSError("the file is closed")
-
-
-def make_from(module: str) -> object:
-    """A factory whose import may fail."""
-    return __import__(module).Made()
 
 
 @pytest.fixture
@@ -293,7 +219,7 @@ def test_a_failed_import_is_one_sentence_and_can_be_tried_again(
     start: Callable[..., ChildProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    child = start(made=partial(make_from, "broken_module"), breaks=_BreaksOnArrival())
+    child = start(made=partial(make_from, "broken_module"), breaks=BreaksOnArrival())
     module = tmp_path / "broken_module" / "__init__.py"
     module.parent.mkdir()
     (module.parent / "native.py").touch()
@@ -335,7 +261,7 @@ def test_a_package_that_is_not_installed_is_named_and_the_child_goes_on(
 def test_a_value_that_cannot_be_sent_is_named_by_its_class(child: ChildProcess) -> None:
     values = child.iterate("counter", "unsendable")
     assert next(values) == 0
-    with pytest.raises(ModelError, match=r"^_StaysHere cannot be sent .*\(OSError: the file is closed\)"):
+    with pytest.raises(ModelError, match=r"^StaysHere cannot be sent .*\(OSError: the file is closed\)"):
         next(values)
     assert child.call("counter", "closed") == [-3]
 
@@ -378,7 +304,8 @@ def test_two_copies_of_the_program_are_apart(start: Callable[..., ChildProcess])
 def test_the_child_ends_with_its_parent_however_that_ends(end: str, tmp_path: Path) -> None:
     code = (
         f"import os, sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from tests.test_child import Counter, QUICK\n"
+        "from tests.child_objects import Counter\n"
+        "from tests.test_child import QUICK\n"
         "from ragdemo.run.child import ChildProcess\n"
         "child = ChildProcess(QUICK, counter=Counter)\n"
         "values = child.iterate('counter', 'think', 60); next(values)\n"
