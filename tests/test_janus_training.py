@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -147,7 +146,3 @@ def test_one_backward_pass_teaches_decoder_and_discriminator_apart() -> None:
     for_judge.backward()
     assert torch.equal(drawn.grad, before)
     assert any(parameter.grad is not None for parameter in judge.parameters())
-
-
-def test_the_tokenizer_lies_among_the_warm_weights(context: Context) -> None:
-    assert janus_vq.vq_folder(context) == Path(context.assets.parent / "warm" / "janus_vq")

@@ -41,7 +41,6 @@ REVIVE_EVERY = 100
 REVIVE_UNTIL = 0.7
 """Share of the training in which codes that nothing takes are put elsewhere."""
 FOLDER = "janus_vq"
-"""Waits among the warm weights until the stage `janus` takes it in."""
 
 
 def vq_config(width: int) -> JanusVQVAEConfig:
@@ -130,8 +129,8 @@ class _Training:
 
 
 def vq_folder(context: Context) -> Path:
-    """Where the trained tokenizer waits."""
-    return context.assets.parent / "warm" / FOLDER
+    """Where the trained tokenizer lies."""
+    return context.assets / FOLDER
 
 
 @torch.no_grad()
