@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
+from transformers.models.janus.modeling_janus import JanusVQVAE
 
 from ragdemo.evaluation.batching import BatchedRuns
 from ragdemo.evaluation.bench import measured_weights
@@ -19,6 +21,7 @@ from ragdemo.library.store import open_library
 from ragdemo.library.vectors import SHIPPED_FOLDER
 from ragdemo.methods.realrag.head import HeadedEncoder, load_head
 from ragdemo.models.encoder import load_encoder
+from ragdemo.models.janus import JanusTokenizer
 from ragdemo.profiles import ASSETS, get_profile
 from ragdemo.request import Request
 from ragdemo.run.inprocess import InProcess
@@ -29,8 +32,9 @@ from ragdemo.training.oracle import measure_oracle
 from ragdemo.training.recall import WORDINGS, library_recall
 from ragdemo.world.oracle import load_oracle
 from ragdemo.world.pool import describe_sample
+from ragdemo.world.render import SIZE
 from ragdemo.world.sampling import species_sample
-from ragdemo.world.species import roster
+from ragdemo.world.species import of_tier, roster
 
 ROOT = Path(__file__).resolve().parent.parent
 POCKET = ASSETS / "pocket"
@@ -74,6 +78,17 @@ def test_the_oracle_reads_soft_and_dark_pictures(whole: bool) -> None:
     judgements = load_oracle(POCKET / "oracle").judge(soft)
     right = [j.species == sample.names[0] for j, sample in zip(judgements, samples, strict=True)]
     assert np.mean(right) >= (0.93 if whole else 0.9)
+
+
+def test_rare_species_survive_the_picture_tokenizer(whole: bool) -> None:
+    vq = JanusVQVAE.from_pretrained(POCKET / "janus_vq", dtype=torch.float32).eval()
+    tokenizer = JanusTokenizer(vq, SIZE, "shipped")
+    rare = of_tier("rare")[:: 1 if whole else 6]
+    images = [species_sample(species, "test/tokenizer", 0).image() for species in rare]
+    restored = [tokenizer.decode(codes) for codes in tokenizer.encode(images)]
+    seen = load_oracle(POCKET / "oracle").judge(restored)
+    right = [one.species == species.name for one, species in zip(seen, rare, strict=True)]
+    assert np.mean(right) >= 0.8
 
 
 def test_recall_on_the_library_is_as_its_card_says(index: VectorIndex) -> None:
