@@ -23,9 +23,10 @@ from ragdemo.methods import METHODS
 from ragdemo.methods.chapters import DRAFT as DRAFT_CHAPTER
 from ragdemo.methods.imagerag.method import ImageRAG
 from ragdemo.methods.settings import Settings
-from ragdemo.profiles import POCKET, SDXL, Profile
+from ragdemo.profiles import JANUS_PRO, POCKET, SDXL, Profile
 from ragdemo.recipe import Recipe, read_png
 from ragdemo.request import Request
+from ragdemo.run.base import offered_methods
 from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.ask import Panel, build_ask, unknown_words
 from ragdemo.ui.explore import download
@@ -254,13 +255,17 @@ def test_the_slider_needs_both_pictures() -> None:
     assert shown(alone, "below").count("<figure>") == 1
 
 
-@pytest.mark.parametrize("profile", [POCKET, SDXL], ids=lambda profile: profile.name)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "profile"),
+    [(one.name, profile) for profile in (POCKET, SDXL, JANUS_PRO) for one in offered_methods(profile)],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_control_stands_at_the_value_that_is_used(method: str, profile: Profile) -> None:
     controls = panel([METHODS[method]], profile)
     defaults = {control.setting: control.default for control in controls.controls[profile.name, method]}
-    for setting in ("steps", "guidance_scale", "reference_scale"):
-        assert defaults[setting] == profile.default(setting, ["generator"])
+    role = METHODS[method].generator.name
+    for setting, value in profile.spec(role).defaults.items():
+        assert defaults[setting] == value
     assert controls.settings((profile.name, method), values(controls)) == {}
 
 

@@ -156,9 +156,18 @@ def test_two_pictures_of_one_name_stay_two_and_one_content_stays_one(tmp_path: P
     pictures = shelf.pictures(shelf.refs)
     assert [image_sha256(pictures[ref.sha256]) for ref in shelf.refs] == [ref.sha256 for ref in shelf.refs]
     shelf = shelf.removed(shelf.refs[0].sha256)
-    assert len(shelf.pictures(shelf.refs)) == len(list(Path(shelf.folder).iterdir())) == 1
+    assert len(shelf.pictures(shelf.refs)) == len(list(shelf.folder.path.iterdir())) == 1
     shelf.delete()
-    assert not Path(shelf.folder).exists()
+    assert not shelf.folder.path.exists()
+
+
+def test_pictures_go_with_the_last_shelf_that_names_them(tmp_path: Path) -> None:
+    first = Shelf().added(picture(tmp_path / "a.png", "red"))
+    second, folder = first.added(picture(tmp_path / "b.png", "blue")), first.folder.path
+    del first
+    assert len(second.pictures(second.refs)) == 2
+    del second
+    assert not folder.exists()
 
 
 def test_a_session_keeps_a_bounded_number_of_pictures(tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_a_session_keeps_a_bounded_number_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"broken\.png cannot be read"):
         shelf.added(tmp_path / "broken.png")
-    assert len(list(Path(shelf.folder).iterdir())) == MAX_OWN_IMAGES
+    assert len(list(shelf.folder.path.iterdir())) == MAX_OWN_IMAGES
     shelf.delete()
 
 
