@@ -16,6 +16,8 @@ async function copy(button) {
 }
 
 const buttons = () => [...element.querySelectorAll("[data-act]")];
+const disable = (place) => element.closest(place) &&
+  document.querySelectorAll(`${place} [data-act]`).forEach((button) => { button.ariaDisabled = "true"; });
 let pressed;  // the last button's id and place: its press has the block rendered anew, without the focus
 function refocus() {
   const all = buttons();
@@ -31,6 +33,7 @@ element.addEventListener("click", (event) => {
   if (button.dataset.act) {
     pressed = {id: button.dataset.id, place: buttons().indexOf(button)};
     trigger("click", {act: button.dataset.act, id: button.dataset.id});
+    disable("#story");  // until this press is answered, another would not be taken
   }
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
@@ -44,6 +47,5 @@ element.addEventListener("input", (event) => {
 watch("value", () => {
   element.querySelectorAll(".wipe input").forEach(divide);
   refocus();
-  const isBusy = element.closest("#story") && document.querySelector("#stop:not([hidden])");
-  if (isBusy) buttons().forEach((button) => { button.ariaDisabled = "true"; });
+  if (document.querySelector("#stop:not([hidden])")) disable("#story");
 });
