@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+_WORTH_COMPILING = 500  # steps
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
@@ -39,3 +43,8 @@ def autocast(device: torch.device) -> torch.autocast:
 def attention(device: torch.device) -> AbstractContextManager[None]:
     """On a CPU, plain matrix products: for short sequences the fused backward pass takes half as long again."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+def compiled(function: Callable[..., Any], steps: int) -> Callable[..., Any]:
+    """The function with its element-wise parts fused, if a C++ compiler is there and `steps` are worth its minute."""
+    return torch.compile(function) if steps >= _WORTH_COMPILING and shutil.which("c++") else function

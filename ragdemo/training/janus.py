@@ -18,6 +18,7 @@ from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
 
 from ragdemo.training import janus_model, phrasings
 from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.hardware import compiled
 from ragdemo.training.janus_model import BEGIN, new_janus, new_processor, new_tokenizer
 from ragdemo.training.janus_tokens import STREAM, Tokens, open_tokenizer, token_folder
 from ragdemo.training.keys import constants
@@ -52,7 +53,8 @@ def train_janus(context: Context) -> None:
             "words": [constants(phrasings), constants(janus_model)],
         },
     )
-    loop.run(lambda step: (code_loss(model, *batch(tokens, tokenizer, step), context.device), {}))
+    loss = compiled(code_loss, loop.steps_left)
+    loop.run(lambda step: (loss(model, *batch(tokens, tokenizer, step), context.device), {}))
     folder, averaged = context.assets / FOLDER, loop.averaged["model"]
     averaged.half().save_pretrained(folder, max_shard_size="9MB")
     averaged.float()

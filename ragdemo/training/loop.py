@@ -114,6 +114,11 @@ class Loop:
         else:
             self._announce_start()
 
+    @property
+    def steps_left(self) -> int:
+        """How many steps are still to be taken."""
+        return max(0, self.steps - self._step)
+
     def run(self, step_loss: Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]) -> None:
         """Train to `steps`, saving the state every two minutes and at the end.
 
