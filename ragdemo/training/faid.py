@@ -7,6 +7,7 @@ library of their own, none of which is shipped. The language model's own weights
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,7 @@ from ragdemo.training.janus import code_loss, janus_folder, open_janus, prompts_
 from ragdemo.training.janus_tokens import encode, open_tokenizer
 from ragdemo.training.janus_vq import GRID, vq_folder
 from ragdemo.training.keys import constants, key_of
-from ragdemo.training.loop import Context, Loop, step_rng
+from ragdemo.training.loop import Context, Loop, autocast, step_rng
 from ragdemo.training.rendering import family, rendered
 from ragdemo.weights import weights_hash
 from ragdemo.world.pool import describe_sample
@@ -145,12 +146,13 @@ class _Training:
         words = Random(int(rng.integers(2**31)))
         text, mask = prompts_of([self._families.rows[i] for i in chosen], self._tokenizer, words, rng)
         grids = torch.from_numpy(self._families.codes[chosen].astype(np.int64)).to(self._device)
-        codes = grids[:, 0].flatten(1)
-        if blenders is None:
-            return code_loss(self._model, text, mask, codes, self._device)
-        found = torch.stack([self._found(grid, rng) for grid in grids])
-        with teacher_forced(blenders, self._model, found, text.shape[1]):
-            return code_loss(self._model, text, mask, codes, self._device)
+        inputs = text.to(self._device), mask.to(self._device), grids[:, 0].flatten(1)
+        with ExitStack() as stack:
+            if blenders is not None:
+                found = torch.stack([self._found(grid, rng) for grid in grids])
+                stack.enter_context(teacher_forced(blenders, self._model, found, text.shape[1]))
+            stack.enter_context(autocast(self._device))
+            return code_loss(self._model, *inputs)
 
     @torch.inference_mode()
     def measure(self, blenders: Blenders | None) -> float:

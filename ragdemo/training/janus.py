@@ -53,8 +53,14 @@ def train_janus(context: Context) -> None:
             "words": [constants(phrasings), constants(janus_model)],
         },
     )
-    loss = compiled(code_loss, loop.steps_left)
-    loop.run(lambda step: (loss(model, *batch(tokens, tokenizer, step), context.device), {}))
+    loss_of = compiled(code_loss, loop.steps_left)
+
+    def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        inputs = [tensor.to(context.device) for tensor in batch(tokens, tokenizer, step)]
+        with autocast(context.device):
+            return loss_of(model, *inputs), {}
+
+    loop.run(step_loss)
     folder, averaged = context.assets / FOLDER, loop.averaged["model"]
     averaged.half().save_pretrained(folder, max_shard_size="9MB")
     averaged.float()
@@ -64,16 +70,10 @@ def train_janus(context: Context) -> None:
 
 
 def code_loss(
-    model: JanusForConditionalGeneration,
-    text: torch.Tensor,
-    mask: torch.Tensor,
-    codes: torch.Tensor,
-    device: torch.device,
+    model: JanusForConditionalGeneration, text: torch.Tensor, mask: torch.Tensor, codes: torch.Tensor
 ) -> torch.Tensor:
     """Cross-entropy in nats a code."""
-    text, mask, codes = text.to(device), mask.to(device), codes.to(device)
-    with autocast(device):
-        logits = code_logits(model, text, mask, codes)
+    logits = code_logits(model, text, mask, codes)
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
 
 
@@ -156,5 +156,9 @@ def measure(
     device: torch.device,
 ) -> Mapping[str, float]:
     """Cross-entropy in nats a code, over ten batches in an order that training has not seen."""
-    losses = [float(code_loss(model, *batch(tokens, tokenizer, 10**9 + i), device)) for i in range(10)]
+    losses = []
+    for i in range(10):
+        inputs = [tensor.to(device) for tensor in batch(tokens, tokenizer, 10**9 + i)]
+        with autocast(device):
+            losses.append(float(code_loss(model, *inputs)))
     return {"nats_per_code": round(float(np.mean(losses)), 4)}
