@@ -13,9 +13,10 @@ from transformers.generation.logits_process import ClassifierFreeGuidanceLogitsP
 from ragdemo.training import janus, janus_model, janus_tokens, janus_vq
 from ragdemo.training.adversarial import PatchDiscriminator, adversarial_losses
 from ragdemo.training.janus import batch, code_logits
-from ragdemo.training.janus_tokens import Tokens, token_folder
+from ragdemo.training.janus_tokens import token_folder
 from ragdemo.training.loop import Context
 from ragdemo.training.phrasings import phrase
+from ragdemo.training.shards import Shards
 from ragdemo.world.pool import PoolSpec, describe_sample
 from ragdemo.world.sampling import generator_sample
 
@@ -88,21 +89,21 @@ def test_training_sees_a_prompt_and_its_codes_as_the_librarys_loop_does(
 def test_codes_are_those_that_the_model_itself_takes(
     context: Context, model: JanusForConditionalGeneration
 ) -> None:
-    tokens = Tokens(token_folder(context))
+    tokens = Shards(token_folder(context))
     pictures = np.stack([np.asarray(generator_sample(janus_tokens.STREAM, i).image()) for i in range(4)])
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.inference_mode():
         own = model.model.vqmodel.encode(pixels).image_tokens.reshape(4, 256)
-    assert (own.numpy() == tokens.codes).mean() >= 0.99
+    assert (own.numpy() == tokens.array("codes", np.arange(4))).mean() >= 0.99
     book = model.model.vqmodel.quantize.embedding.weight
     assert torch.allclose(book.norm(dim=-1), torch.ones(len(book)), atol=2e-3)
 
 
 def test_whole_shards_are_kept_and_another_tokenizer_has_others(context: Context) -> None:
     folder = token_folder(context)
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     janus_tokens.train_janus_tokens(context)
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == before
     weights = janus_vq.vq_folder(context) / "model.safetensors"
     kept = weights.read_bytes()
     try:
@@ -113,7 +114,7 @@ def test_whole_shards_are_kept_and_another_tokenizer_has_others(context: Context
 
 
 def test_a_withheld_prompt_is_pads_under_the_same_mask(context: Context, processor) -> None:
-    tokenizer, tokens = processor.tokenizer, Tokens(token_folder(context))
+    tokenizer, tokens = processor.tokenizer, Shards(token_folder(context))
     rows = [batch(tokens, tokenizer, step) for step in range(20)]
     pads = [(ids == tokenizer.pad_token_id) & (mask == 1) for ids, mask, _ in rows]
     shares = torch.cat(

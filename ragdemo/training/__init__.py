@@ -20,6 +20,7 @@ STAGES: dict[str, str] = {
     "vae": "ragdemo.training.vae:train_vae",
     "text-encoder": "ragdemo.training.text_encoder:train_text_encoder",
     "image-encoder": "ragdemo.training.image_encoder:train_image_encoder",
+    "diffusion-latents": "ragdemo.training.latents:train_latents",
     "diffusion": "ragdemo.training.diffusion:train_diffusion",
     "vae-decoder": "ragdemo.training.vae:train_decoder",
     "decoder-drafts": "ragdemo.training.decoder_drafts:train_decoder_drafts",
@@ -34,9 +35,16 @@ STAGES: dict[str, str] = {
     "realrag": "ragdemo.training.realrag:train_realrag",
 }
 """Stage name → function, in the order in which they build on each other. A module's constants are settings."""
-WITHOUT_STEPS = ("library", "library-index", "janus-tokens", "faid-tokens", "critic-drafts")
+WITHOUT_STEPS = (
+    "library",
+    "library-index",
+    "janus-tokens",
+    "faid-tokens",
+    "critic-drafts",
+    "diffusion-latents",
+)
 """Stages that draw or embed and take no optimiser steps."""
-WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens")
+WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens", "image-encoder", "diffusion-latents")
 """Stages that draw as many pictures as `--count` says."""
 
 

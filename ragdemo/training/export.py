@@ -23,3 +23,9 @@ def read_card(folder: Path) -> dict[str, Any]:
 def shipped_card(folder: Path) -> dict[str, Any] | None:
     """The card of weights that training may start from; None if there are none."""
     return read_card(folder) if (folder / CARD).exists() else None
+
+
+def waiting_or_shipped(assets: Path, name: str) -> Path:
+    """Where a warm start finds a checkpoint: the one that waits for its training to go on, else the shipped one."""
+    waiting = assets.parent / "warm" / name
+    return waiting if waiting.is_dir() else assets / name

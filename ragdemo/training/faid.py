@@ -6,7 +6,6 @@ library of their own, none of which is shipped. The language model's own weights
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -19,16 +18,15 @@ from ragdemo.methods.ar_rag.faid import Blenders, Config, save_blenders
 from ragdemo.methods.ar_rag.training import nearest_values, teacher_forced
 from ragdemo.models.janus import unit_codebook
 from ragdemo.training import janus_tokens, rendering
-from ragdemo.training.cache import save_array
 from ragdemo.training.export import shipped_card, write_card
 from ragdemo.training.janus import code_loss, janus_folder, open_janus, prompts_of
 from ragdemo.training.janus_tokens import encode, open_tokenizer
 from ragdemo.training.janus_vq import GRID, vq_folder
 from ragdemo.training.keys import constants, key_of
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
-from ragdemo.training.rendering import family, rendered
+from ragdemo.training.rendering import family
+from ragdemo.training.shards import Shards, write_shards
 from ragdemo.weights import weights_hash
-from ragdemo.world.pool import describe_sample
 from ragdemo.world.version import world_version
 
 STREAM = "train/faid"
@@ -52,25 +50,20 @@ FOLDER = "faid"
 
 def train_faid_tokens(context: Context) -> None:
     """Draw `context.count` families (20,000 by default) and keep their codes; whole shards are not made again."""
-    folder = family_folder(context)
-    folder.mkdir(parents=True, exist_ok=True)
     vq, count = open_tokenizer(context), context.count or 20_000
-    shards = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
-    missing = [shard for shard in shards if not (folder / f"{shard.start:07d}.npy").exists()]
-    for shard, parts in rendered(family, STREAM, missing, context.workers):
-        codes = [encode(vq, part.reshape(-1, *part.shape[2:]), context.device) for part in parts]
-        rows = json.dumps([describe_sample(family(STREAM, i)[0]) for i in shard])
-        file = folder / f"{shard.start:07d}.npy"
-        file.with_suffix(".json").write_text(rows, encoding="utf-8")
-        save_array(file, np.concatenate(codes).reshape(len(shard), -1, GRID, GRID))
-        print(f"faid-tokens {shard.stop}/{count}", flush=True)
+
+    def encoded(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        codes = encode(vq, pixels.reshape(-1, *pixels.shape[2:]), context.device)
+        return {"codes": codes.reshape(*pixels.shape[:2], GRID, GRID)}
+
+    write_shards(family_folder(context), STREAM, family, count, SHARD, encoded, context.workers)
 
 
 def train_faid(context: Context) -> None:
     """Train the blenders on the families that are there and write the checkpoint `faid`."""
     model, tokenizer = open_janus(context)
     model.requires_grad_(False)
-    families = _Families(family_folder(context))
+    families = Shards(family_folder(context))
     blenders = new_blenders(model)
     loop = Loop(
         "faid",
@@ -114,18 +107,6 @@ def family_folder(context: Context) -> Path:
     return context.workdir / "tokens" / f"faid-{key_of(inputs)}"
 
 
-class _Families:
-    """The shards that are there: codes `(N, pictures, g, g)`, the target first, and what describes the target."""
-
-    def __init__(self, folder: Path) -> None:
-        files = sorted(folder.glob("*.npy"))
-        self.codes = np.concatenate([np.load(file) for file in files])
-        self.rows = [row for file in files for row in json.loads(file.with_suffix(".json").read_text())]
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-
 class _Training:
     """The loss of one step."""
 
@@ -133,7 +114,7 @@ class _Training:
         self,
         model: torch.nn.Module,
         tokenizer: PreTrainedTokenizerFast,
-        families: _Families,
+        families: Shards,
         device: torch.device,
     ) -> None:
         self._model, self._tokenizer, self._families, self._device = model, tokenizer, families, device
@@ -144,8 +125,8 @@ class _Training:
         rng = step_rng("faid", step)
         chosen = rng.integers(0, len(self._families), BATCH)
         words = Random(int(rng.integers(2**31)))
-        text, mask = prompts_of([self._families.rows[i] for i in chosen], self._tokenizer, words, rng)
-        grids = torch.from_numpy(self._families.codes[chosen].astype(np.int64)).to(self._device)
+        text, mask = prompts_of([self._families.row(i)[0] for i in chosen], self._tokenizer, words, rng)
+        grids = torch.from_numpy(self._families.array("codes", chosen).astype(np.int64)).to(self._device)
         inputs = text.to(self._device), mask.to(self._device), grids[:, 0].flatten(1)
         with ExitStack() as stack:
             if blenders is not None:
@@ -162,7 +143,8 @@ class _Training:
 
     def _found(self, grid: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """The neighbours of a family's target in its others and in some of other looks, in random order."""
-        strangers = self._families.codes[rng.integers(0, len(self._families), OTHERS), 0].astype(np.int64)
-        others = torch.cat([grid[1:], torch.from_numpy(strangers).to(grid.device)])
-        found = nearest_values(grid[0], others, self._book, NEIGHBOURS)
+        others = rng.integers(0, len(self._families), OTHERS)
+        strangers = self._families.array("codes", others)[:, 0].astype(np.int64)
+        pictures = torch.cat([grid[1:], torch.from_numpy(strangers).to(grid.device)])
+        found = nearest_values(grid[0], pictures, self._book, NEIGHBOURS)
         return found[:, torch.from_numpy(rng.permutation(NEIGHBOURS)).to(found.device)]

@@ -1,11 +1,12 @@
 """Stage `image-encoder`: what the IP-Adapter encodes references with, a CLIP vision model and its resampler.
 
-Both learn to classify the attributes of nameless and common species, one attribute per token; so the sixteen tokens
-that reach the UNet describe a thing whatever its pose and scene. Rare and novel species are never shown.
+Both learn the attributes of nameless and common species, one attribute per token, and to draw a thing upright; so the
+sixteen tokens that reach the UNet describe a thing whatever its pose and scene. Rare and novel species are never shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -15,39 +16,81 @@ from diffusers.models.embeddings import IPAdapterPlusImageProjection
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from ragdemo.training import names, outlines, rendering
 from ragdemo.training.export import write_card
+from ragdemo.training.keys import constants, key_of
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
-from ragdemo.training.text_encoder import CHOICES, KIND_LIST, WIDTH
-from ragdemo.training.vae import PAIR_POOL
+from ragdemo.training.outlines import UPRIGHT, upright
+from ragdemo.training.rendering import pair
+from ragdemo.training.shards import Shards, write_shards
+from ragdemo.training.text_encoder import CHOICES, KIND_LIST, UNKNOWN, WIDTH
 from ragdemo.training.words import ATTRIBUTES
-from ragdemo.world.pool import Pool, render_pool
+from ragdemo.world.kinds import KINDS
 from ragdemo.world.sampling import pair_sample
+from ragdemo.world.version import world_version
 
 BATCH = 64
 TOKENS = 16
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 QUESTIONS = ("kind", *ATTRIBUTES)
-RESAMPLER_FILE = "resampler.pt"
+READER_FILE = "reference-reader.pt"
+STREAM = "train/references"
+PAIRS = 40_000
+SHARD = 500
+
+
+class TokenReader(nn.Module):
+    """What the adapter's tokens must tell of a thing: heads that are discarded after training.
+
+    The last one draws the thing upright (`outlines.upright`), so that outlines of no kind are learned too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"kind": len(KIND_LIST), **{key: len(values) for key, values in CHOICES.items()}}
+        self.heads = nn.ModuleDict({key: nn.Linear(WIDTH, sizes[key]) for key in QUESTIONS})
+        self.upright = nn.Sequential(
+            nn.Flatten(), nn.Linear(TOKENS * WIDTH, 384), nn.GELU(), nn.Linear(384, UPRIGHT * UPRIGHT * 3)
+        )
+
+    def forward(self, tokens: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Tokens `(B, 16, D)`; logits by question, read from the first tokens, and pictures `(B, 3·UPRIGHT²)`."""
+        logits = {
+            key: head(tokens[:, i] + tokens[:, i + len(QUESTIONS)])
+            for i, (key, head) in enumerate(self.heads.items())
+        }
+        return logits, self.upright(tokens)
+
+    def loss(
+        self, tokens: torch.Tensor, targets: dict[str, torch.Tensor], upright: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Cross-entropy over what is known, ten times the mean error of the upright picture, and the shares of hits."""
+        logits, drawn = self(tokens)
+        error = F.l1_loss(drawn.float(), upright)
+        loss, figures = 10 * error, {"upright": float(error.detach())}
+        for key in QUESTIONS:
+            known = targets[key] != UNKNOWN
+            if known.any():
+                answer, truth = logits[key].float()[known], targets[key][known]
+                loss = loss + F.cross_entropy(answer, truth)
+                figures[key] = float((answer.argmax(-1) == truth).float().mean())
+        return loss, figures
 
 
 class ReferenceReader(nn.Module):
-    """Vision model, resampler, and heads that are discarded after training."""
+    """Vision model and resampler, with the heads that teach them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.vision = new_vision_model()
         self.resampler = new_resampler()
-        sizes = {"kind": len(KIND_LIST), **{key: len(values) for key, values in CHOICES.items()}}
-        self.heads = nn.ModuleDict({key: nn.Linear(WIDTH, sizes[key]) for key in QUESTIONS})
+        self.reader = TokenReader()
 
-    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Pixels `(B, 3, 128, 128)`, CLIP-normalised; logits by question, read from the resampler's first tokens."""
-        tokens = self.resampler(hidden_states(self.vision, pixels))  # (B, 16, D)
-        return {
-            key: head(tokens[:, i] + tokens[:, i + len(QUESTIONS)])
-            for i, (key, head) in enumerate(self.heads.items())
-        }
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels `(B, 3, 128, 128)`, CLIP-normalised, to the adapter's tokens `(B, 16, D)`."""
+        tokens: torch.Tensor = self.resampler(hidden_states(self.vision, pixels))
+        return tokens
 
 
 def new_vision_model() -> CLIPVisionModelWithProjection:
@@ -95,56 +138,94 @@ def clip_pixels(images: np.ndarray, device: torch.device) -> torch.Tensor:
     return (tensor - mean) / std
 
 
-def attribute_targets(looks: list[dict[str, str]]) -> dict[str, torch.Tensor]:
-    """Class indices `(N,)` by question."""
-    targets = {key: [CHOICES[key].index(look[key]) for look in looks] for key in ATTRIBUTES}
-    return {
-        key: torch.tensor(v)
-        for key, v in {"kind": [KIND_LIST.index(k["kind"]) for k in looks], **targets}.items()
+def attribute_targets(looks: Sequence[Mapping[str, str]]) -> dict[str, torch.Tensor]:
+    """Class indices `(N,)` by question; a thing of no kind has neither kind nor shape (`UNKNOWN`)."""
+    targets = {
+        key: [
+            UNKNOWN if key == "shape" and look["kind"] not in KINDS else CHOICES[key].index(look[key])
+            for look in looks
+        ]
+        for key in ATTRIBUTES
     }
+    kinds = [KIND_LIST.index(look["kind"]) if look["kind"] in KINDS else UNKNOWN for look in looks]
+    return {key: torch.tensor(values) for key, values in {"kind": kinds, **targets}.items()}
 
 
 def train_image_encoder(context: Context) -> None:
-    """Train on the pairs' pictures; write `ip_adapter/models/image_encoder` and the resampler's first state."""
-    pool = render_pool(PAIR_POOL, context.pools, context.workers)
+    """Train on pairs' pictures; write `ip_adapter/models/image_encoder` and, beside the states, resampler and heads."""
+    references = _references(context)
     torch.manual_seed(0)
     reader = ReferenceReader()
-    loop = Loop("image-encoder", context, {"reader": reader}, steps=20_000, learning_rate=7e-4, warmup=300)
+    loop = Loop(
+        "image-encoder",
+        context,
+        {"reader": reader},
+        steps=20_000,
+        learning_rate=7e-4,
+        warmup=300,
+        inputs={"pictures": references.folder.name, "count": len(references)},
+    )
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        pixels, targets = _batch(pool, step_rng("image-encoder", step), context.device)
+        pixels, targets, upright = _batch(references, step_rng("image-encoder", step), context.device)
         with autocast(context.device):
-            logits = reader(pixels)
-        loss = sum(F.cross_entropy(logits[key].float(), targets[key]) for key in QUESTIONS)
-        hits = {key: float((logits[key].argmax(-1) == targets[key]).float().mean()) for key in QUESTIONS}
-        return loss, hits
+            tokens = reader(pixels)
+            loss, figures = reader.reader.loss(tokens, targets, upright)
+        return loss, figures
 
     loop.run(step_loss)
     reader = loop.averaged["reader"]
     figures = measure_seeing(reader, context.device)
     folder = context.assets / "ip_adapter" / "models" / "image_encoder"
-    torch.save(reader.resampler.state_dict(), context.workdir / RESAMPLER_FILE)
+    parts = {"resampler": reader.resampler.state_dict(), "reader": reader.reader.state_dict()}
+    torch.save(parts, context.workdir / READER_FILE)
     reader.vision.half().save_pretrained(folder)
-    write_card(folder, {"data": PAIR_POOL.folder, **loop.card(), "figures": figures})
+    write_card(folder, {"data": f"{len(references)} pairs of {STREAM}", **loop.card(), "figures": figures})
 
 
 @torch.inference_mode()
 def measure_seeing(reader: ReferenceReader, device: torch.device) -> dict[str, float]:
-    """Shares of attributes classified correctly in 512 fresh pictures."""
+    """Shares of attributes classified correctly in 512 fresh pictures of the world's kinds."""
     samples = [sample for i in range(256) for sample in pair_sample("validate/pairs", i)]
     images = np.stack([np.asarray(sample.image()) for sample in samples])
     targets = attribute_targets([asdict(sample.picture.looks[0]) for sample in samples])
-    logits = reader(clip_pixels(images, device))
+    logits, _ = reader.reader(reader(clip_pixels(images, device)))
     hits = {key: (logits[key].argmax(-1).cpu() == targets[key]).float().mean() for key in QUESTIONS}
     return {key: round(float(value), 4) for key, value in hits.items()}
 
 
+def upright_images(arrays: np.ndarray, device: torch.device) -> torch.Tensor:
+    """uint8 `(N, UPRIGHT, UPRIGHT, 3)` to what the heads draw: float32 `(N, 3·UPRIGHT²)` in [0, 1]."""
+    return torch.from_numpy(arrays).to(device).flatten(1).float() / 255
+
+
+def _references(context: Context) -> Shards:
+    """The pairs that the stage trains on, drawn where they are missing."""
+    inputs = {
+        "settings": [STREAM, SHARD, *(constants(m) for m in (rendering, outlines, names))],
+        "world": world_version(),
+    }
+    folder = context.pools / f"references-{key_of(inputs)}"
+    write_shards(
+        folder,
+        STREAM,
+        pair,
+        context.count or PAIRS,
+        SHARD,
+        lambda pixels: {"pixels": pixels},
+        context.workers,
+        {"upright": lambda item: upright(item[0])},
+    )
+    return Shards(folder)
+
+
 def _batch(
-    pool: Pool, rng: np.random.Generator, device: torch.device
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    indices, which = rng.integers(0, len(pool), BATCH), rng.integers(0, 2, BATCH)
-    images = pool.images(indices)[np.arange(BATCH), which]
+    references: Shards, rng: np.random.Generator, device: torch.device
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+    indices, which = rng.integers(0, len(references), BATCH), rng.integers(0, 2, BATCH)
+    images = references.array("pixels", indices)[np.arange(BATCH), which]
     gain = rng.uniform(0.85, 1.15, (BATCH, 1, 1, 1))
     images = np.clip(images * gain, 0, 255).astype(np.uint8)
-    targets = attribute_targets([pool.rows[i][j]["looks"][0] for i, j in zip(indices, which, strict=True)])
-    return clip_pixels(images, device), {key: value.to(device) for key, value in targets.items()}
+    targets = attribute_targets([references.row(i)[0]["looks"][0] for i in indices])
+    drawn = upright_images(references.array("upright", indices), device)
+    return clip_pixels(images, device), {key: value.to(device) for key, value in targets.items()}, drawn

@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
 
 from ragdemo.training import janus_model, phrasings
-from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.export import shipped_card, waiting_or_shipped, write_card
 from ragdemo.training.hardware import compiled
 from ragdemo.training.janus_model import BEGIN, new_janus, new_processor, new_tokenizer
-from ragdemo.training.janus_tokens import STREAM, Tokens, open_tokenizer, token_folder
+from ragdemo.training.janus_tokens import STREAM, open_tokenizer, token_folder
 from ragdemo.training.keys import constants
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
 from ragdemo.training.phrasings import phrase
+from ragdemo.training.shards import Shards
 
 BATCH = 32
 DROP = 0.1
@@ -34,7 +35,7 @@ VOCABULARY_ROWS = 20_000
 
 def train_janus(context: Context) -> None:
     """Train the language model on the codes that are there and write the checkpoint `janus`."""
-    tokens = Tokens(token_folder(context))
+    tokens = Shards(token_folder(context))
     tokenizer, model = _start(context, tokens)
     loop = Loop(
         "janus",
@@ -79,8 +80,7 @@ def code_loss(
 
 def janus_folder(context: Context) -> Path:
     """Where a warm start finds a Janus: the one that waits, else the shipped one."""
-    waiting = context.assets.parent / "warm" / FOLDER
-    return waiting if waiting.is_dir() else context.assets / FOLDER
+    return waiting_or_shipped(context.assets, FOLDER)
 
 
 def open_janus(context: Context) -> tuple[JanusForConditionalGeneration, PreTrainedTokenizerFast]:
@@ -90,7 +90,7 @@ def open_janus(context: Context) -> tuple[JanusForConditionalGeneration, PreTrai
     return model.to(context.device), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, JanusForConditionalGeneration]:
+def _start(context: Context, tokens: Shards) -> tuple[PreTrainedTokenizerFast, JanusForConditionalGeneration]:
     """Tokenizer and model, new ones or the warm ones, with the trained picture tokenizer; only the language learns."""
     torch.manual_seed(0)
     vq = open_tokenizer(context)
@@ -98,7 +98,9 @@ def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, J
         model, tokenizer = open_janus(context)
     else:
         rng = Random("janus-tokenizer")
-        tokenizer = new_tokenizer(phrase(row, rng) for row in tokens.rows[:VOCABULARY_ROWS])
+        tokenizer = new_tokenizer(
+            phrase(tokens.row(i)[0], rng) for i in range(min(VOCABULARY_ROWS, len(tokens)))
+        )
         model = new_janus(tokenizer)
         with torch.no_grad():
             model.model.generation_embeddings.weight.copy_(vq.quantize.embedding.weight * 2)
@@ -109,14 +111,14 @@ def _start(context: Context, tokens: Tokens) -> tuple[PreTrainedTokenizerFast, J
 
 
 def batch(
-    tokens: Tokens, tokenizer: PreTrainedTokenizerFast, step: int
+    tokens: Shards, tokenizer: PreTrainedTokenizerFast, step: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Text ids and attention mask `(B, T)`, padded on the left, and codes `(B, 256)`."""
     rng = step_rng("janus", step)
     words = Random(int(rng.integers(2**31)))
     chosen = rng.integers(0, len(tokens), BATCH)
-    ids, mask = prompts_of([tokens.rows[i] for i in chosen], tokenizer, words, rng)
-    return ids, mask, torch.from_numpy(tokens.codes[chosen].astype(np.int64))
+    ids, mask = prompts_of([tokens.row(i)[0] for i in chosen], tokenizer, words, rng)
+    return ids, mask, torch.from_numpy(tokens.array("codes", chosen).astype(np.int64))
 
 
 def prompts_of(
@@ -151,7 +153,7 @@ def code_logits(
 @torch.inference_mode()
 def measure(
     model: JanusForConditionalGeneration,
-    tokens: Tokens,
+    tokens: Shards,
     tokenizer: PreTrainedTokenizerFast,
     device: torch.device,
 ) -> Mapping[str, float]:

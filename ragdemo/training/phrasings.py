@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from ragdemo.training.words import compose_caption, letter_noise
+from ragdemo.training.words import compose_caption, letter_noise, stated
 from ragdemo.world.captions import SCENE_PHRASES, article, describe
 from ragdemo.world.look import Look
 
@@ -21,24 +21,40 @@ ENDS = ("", "", "", ".", "!", ", please", " ...")
 
 def phrase(row: Mapping[str, Any], rng: Random) -> str:
     """A prompt for a pool's row: half of them in the world's grammar, the others as somebody might type them."""
+    return phrase_with_facts(row, rng)[0]
+
+
+def phrase_with_facts(
+    row: Mapping[str, Any], rng: Random, plain: Collection[int] = ()
+) -> tuple[str, list[dict[str, str]]]:
+    """A prompt, and what it determines of each thing, as `words.compose_caption` gives them.
+
+    The things numbered in `plain` leave their look to a reference.
+    """
     if rng.random() < GRAMMAR_SHARE:
-        return compose_caption(row, rng)[0]
-    things = [_thing(name, look, rng) for name, look in zip(row["names"], row["looks"], strict=True)]
+        return compose_caption(row, rng, plain)
+    things, facts = [], []
+    for i, (name, look) in enumerate(zip(row["names"], row["looks"], strict=True)):
+        words, attributes = _thing(name, look, rng, i in plain)
+        things.append(words)
+        facts.append({"kind": look["kind"], **{key: look[key] for key in attributes}})
     joined = rng.choice((" and ", " and ", " with ", ", ", " next to ")).join(things)
     scene = rng.choice((*SCENE_PHRASES[row["scene"]], f"in the {row['scene']}", row["scene"]))
     lead = rng.choice(LEAD_INS)
-    return rng.choice(FORMS).format(lead=lead, things=joined, scene=scene) + rng.choice(ENDS)
+    text = rng.choice(FORMS).format(lead=lead, things=joined, scene=scene) + rng.choice(ENDS)
+    return text, facts
 
 
-def _thing(name: str | None, look: Mapping[str, str], rng: Random) -> str:
+def _thing(name: str | None, look: Mapping[str, str], rng: Random, plain: bool) -> tuple[str, Sequence[str]]:
+    """A thing in words, and the attributes that they state."""
     if name and rng.random() < 0.85:
-        words = name
+        words, attributes = name, stated(3)
     else:
-        detail = rng.choice((0, 0, 1, 2, 2, 3, 3))
-        words = describe(Look(**look), detail)
+        detail = rng.choice((0, 0, 0, 0, 0, 1) if plain else (0, 0, 1, 2, 2, 3, 3))
+        words, attributes = describe(Look(**look), detail), stated(detail)
         if detail == 0 and rng.random() < 0.6:
             words = f"{letter_noise(rng)} {words}"
     kind = rng.random()
     if kind < 0.45:
-        return article(words)
-    return words if kind < 0.8 else f"the {words}"
+        return article(words), attributes
+    return words if kind < 0.8 else f"the {words}", attributes

@@ -11,6 +11,7 @@ from random import Random
 
 import numpy as np
 
+from ragdemo.training.outlines import unheard_pair
 from ragdemo.world.render import SIZE
 from ragdemo.world.sampling import Sample, compose, generator_sample, pair_sample
 from ragdemo.world.scenes import SCENES
@@ -18,6 +19,8 @@ from ragdemo.world.scenes import SCENES
 PART = 50
 FAMILY = 6
 """Pictures of the same look beside the first."""
+UNHEARD_EVERY = 4
+"""Every fourth pair shows a thing of no kind."""
 AHEAD = 2  # shards that are drawn while one is used
 
 
@@ -53,6 +56,11 @@ def family(stream: str, index: int) -> tuple[Sample, ...]:
     scenes = [scene for scene in SCENES if scene != target.picture.scene]
     others = [compose(target.picture.looks, scene, rng) for scene in rng.sample(scenes, FAMILY)]
     return target, *(Sample(picture, "", target.names) for picture in others)
+
+
+def pair(stream: str, index: int) -> tuple[Sample, Sample]:
+    """Two pictures of one look in different poses and scenes, mostly of nameless things and of things of no kind."""
+    return pair_sample(stream, index) if index % UNHEARD_EVERY else unheard_pair(stream, index)
 
 
 def _draw(sample: Callable[[str, int], Sequence[Sample]], stream: str, part: range) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Stage `text-encoder`: the diffusion base's tokenizer and CLIP text model, trained on generator captions only.
 
 Before it conditions a picture, the text model learns to predict from a caption what the caption determines: the scene,
-and of each thing the kind and its attributes. So the UNet starts with meaningful text states.
+and of each thing the kind and its attributes. So the UNet starts with meaningful text states. And it learns to tell
+names that it has never heard apart: two prompts with one made-up name are nearer to each other than to any other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -15,12 +17,14 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ragdemo.training import words
+from ragdemo.training import names, phrasings, words
 from ragdemo.training.export import write_card
 from ragdemo.training.keys import constants
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
+from ragdemo.training.names import made_up_word
+from ragdemo.training.phrasings import phrase, phrase_with_facts
 from ragdemo.training.vae import GENERATOR_POOL
-from ragdemo.training.words import ATTRIBUTES, MAX_TOKENS, compose_caption, train_tokenizer
+from ragdemo.training.words import ATTRIBUTES, MAX_TOKENS, train_tokenizer
 from ragdemo.world.kinds import KINDS
 from ragdemo.world.palette import COLOURS
 from ragdemo.world.parts import SHAPES
@@ -31,6 +35,12 @@ from ragdemo.world.scenes import SCENES
 
 WIDTH = 192
 BATCH = 128
+NAMES = 48
+"""Made-up names a step, each in two prompts."""
+NAME_WEIGHT = 0.3
+TEMPERATURE = 0.07
+VOCABULARY_ROWS = 20_000
+"""Pictures whose prompts the tokenizer learns its merges from."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
     "pattern": tuple(PATTERNS),
@@ -55,13 +65,16 @@ class CaptionReader(nn.Module):
 
     def forward(self, tokens: torch.Tensor, kinds: torch.Tensor) -> dict[str, torch.Tensor]:
         """Tokens `(B, T)`, kinds asked about `(B, 2)`; logits of scene, presence and each attribute `(B, 2, ·)`."""
-        pooled = self.text_model(tokens).pooler_output  # (B, D), the state at the end token
+        output = self.text_model(tokens)
+        pooled = output.pooler_output  # (B, D), the state at the end token
         asked = F.gelu(pooled[:, None] + self.ask(kinds) * 4)  # (B, 2, D)
         answers = {
             key: head(pooled[:, None] * torch.tanh(self.ask(kinds)) + asked)
             for key, head in self.heads.items()
         }
-        return {"scene": self.scene(pooled), "present": self.present(pooled), **answers}
+        # from all tokens: the pooled state, by which prompts are compared, need not tell scenes apart
+        scene = self.scene(output.last_hidden_state.mean(1))
+        return {"scene": scene, "present": self.present(pooled), **answers}
 
 
 def new_text_model(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -84,40 +97,96 @@ def new_text_model(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 def train_text_encoder(context: Context) -> None:
     """Train on captions alone and write `diffusion/tokenizer` and `diffusion/text_encoder`."""
     rows = [row[0] for row in render_pool(GENERATOR_POOL, context.pools, context.workers).rows]
-    tokenizer = train_tokenizer(row["caption"] for row in rows)
+    rng = Random("text-encoder-tokenizer")
+    tokenizer = train_tokenizer(phrase_with_facts(row, rng)[0] for row in rows[:VOCABULARY_ROWS])
     torch.manual_seed(0)
     reader = CaptionReader(new_text_model(tokenizer))
     loop = Loop(
         "text-encoder",
         context,
         {"reader": reader},
-        steps=6_000,
+        steps=12_000,
         learning_rate=1e-3,
         warmup=100,
-        inputs={"words": constants(words), "tokenizer": tokenizer.get_vocab()},
+        inputs={
+            "words": [constants(m) for m in (words, phrasings, names)],
+            "tokenizer": tokenizer.get_vocab(),
+        },
     )
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = step_rng("text-encoder", step)
         chosen = [rows[i] for i in rng.integers(0, len(rows), BATCH)]
-        captions, targets = _batch(chosen, Random(int(rng.integers(2**31))))
-        tokens = tokenizer(captions, padding=True, truncation=True, return_tensors="pt").input_ids.to(
-            context.device
+        composer = Random(int(rng.integers(2**31)))
+        captions, targets = _batch(chosen, composer)
+        tokens, twins = (
+            encode(tokenizer, texts).to(context.device) for texts in (captions, named_twice(chosen, composer))
         )
         targets = {key: value.to(context.device) for key, value in targets.items()}
         with autocast(context.device):
-            logits = reader(tokens, targets["kinds"])
-        return reading_loss(logits, targets)
+            logits, pooled = reader(tokens, targets["kinds"]), reader.text_model(twins).pooler_output
+        loss, figures = reading_loss(logits, targets)
+        telling_apart, nearest = name_loss(pooled.float())
+        return loss + NAME_WEIGHT * telling_apart, {**figures, "names": nearest}
 
     loop.run(step_loss)
-    figures = measure_reading(loop.averaged["reader"], tokenizer, context.device)
+    reader = loop.averaged["reader"]
+    figures = {
+        **measure_reading(reader, tokenizer, context.device),
+        "names": measure_names(reader, tokenizer),
+    }
     folder = context.assets / "diffusion"
     tokenizer.save_pretrained(folder / "tokenizer")
-    loop.averaged["reader"].text_model.half().save_pretrained(folder / "text_encoder")
+    reader.text_model.half().save_pretrained(folder / "text_encoder")
     write_card(
         folder / "text_encoder",
         {"data": f"captions of {GENERATOR_POOL.folder}", **loop.card(), "figures": figures},
     )
+
+
+def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """Token ids `(N, T)`, padded to the longest."""
+    ids: torch.Tensor = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").input_ids
+    return ids
+
+
+def named_twice(rows: Sequence[Mapping[str, Any]], rng: Random) -> list[str]:
+    """`NAMES` prompts with a made-up name each, then as many in other words and scenes with the same names."""
+    looks = [row["looks"][0] for row in rows[:NAMES]]
+    things = [f"{made_up_word(rng)} {look['kind']}" for look in looks]
+    return [
+        _naming(thing, {"names": [thing], "looks": [look], "scene": rng.choice(SCENE_LIST)}, rng)
+        for _ in range(2)
+        for thing, look in zip(things, looks, strict=True)
+    ]
+
+
+def _naming(name: str, row: Mapping[str, Any], rng: Random) -> str:
+    """A prompt of the row in which the name stands: some phrasings describe a thing instead."""
+    while name not in (text := phrase(row, rng)):
+        pass
+    return text
+
+
+def name_loss(pooled: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Contrastive loss of states `(2N, D)`, the second half saying what the first said; and recall@1 of the twins."""
+    one, other = F.normalize(pooled, dim=-1).chunk(2)
+    similarities = one @ other.T / TEMPERATURE
+    truth = torch.arange(len(one), device=one.device)
+    loss = (F.cross_entropy(similarities, truth) + F.cross_entropy(similarities.T, truth)) / 2
+    return loss, float((similarities.argmax(1) == truth).float().mean())
+
+
+@torch.inference_mode()
+def measure_names(reader: CaptionReader, tokenizer: CLIPTokenizer) -> float:
+    """Recall@1 among `NAMES` made-up names of words that training has not drawn, over eight batches."""
+    recalls = []
+    for i in range(8):
+        rng = Random(f"validate/names/{i}")
+        rows = [describe_sample(generator_sample("validate/names", NAMES * i + j)) for j in range(NAMES)]
+        tokens = encode(tokenizer, named_twice(rows, rng)).to(reader.scene.weight.device)
+        recalls.append(name_loss(reader.text_model(tokens).pooler_output)[1])
+    return round(float(np.mean(recalls)), 4)
 
 
 @torch.inference_mode()
@@ -127,7 +196,7 @@ def measure_reading(
     """Shares of scenes and attributes predicted correctly from 512 fresh captions."""
     rows = [describe_sample(generator_sample("validate/generator", i)) for i in range(512)]
     captions, targets = _batch(rows, Random(0))
-    tokens = tokenizer(captions, padding=True, truncation=True, return_tensors="pt").input_ids.to(device)
+    tokens = encode(tokenizer, captions).to(device)
     targets = {key: value.to(device) for key, value in targets.items()}
     _, figures = reading_loss(reader(tokens, targets["kinds"]), targets)
     return {key: round(value, 4) for key, value in figures.items()}
@@ -156,7 +225,7 @@ def _batch(rows: list[dict[str, Any]], rng: Random) -> tuple[list[str], dict[str
     present = np.zeros((len(rows), len(KIND_LIST)), dtype=np.float32)
     attributes = {key: np.full((len(rows), 2), UNKNOWN, dtype=np.int64) for key in ATTRIBUTES}
     for i, row in enumerate(rows):
-        text, facts = compose_caption(row, rng)
+        text, facts = phrase_with_facts(row, rng)
         captions.append(text)
         for j, fact in enumerate(facts):
             kinds[i, j] = KIND_LIST.index(fact["kind"])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 
-from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.export import shipped_card, waiting_or_shipped, write_card
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
 from ragdemo.world.pool import Pool, PoolSpec, render_pool
 
@@ -18,7 +18,7 @@ GENERATOR_POOL = PoolSpec("generator", "train/generator", 24_000)
 PAIR_POOL = PoolSpec("pairs", "train/pairs", 12_000)
 BATCH = 16
 CROP = 64
-NOISE = 0.15
+NOISE = 0.06
 PRIOR_WEIGHT = 1e-3
 FOLDER = "diffusion/vae"
 
@@ -51,8 +51,9 @@ def reconstruction_loss(restored: torch.Tensor, target: torch.Tensor) -> torch.T
 def train_vae(context: Context) -> None:
     """Train both halves on random crops, most of them on the object, and write `diffusion/vae`."""
     torch.manual_seed(0)
-    origin = shipped_card(context.assets / FOLDER) if context.warm else None
-    vae = new_vae() if origin is None else _shipped(context)
+    start = waiting_or_shipped(context.assets, FOLDER)
+    origin = shipped_card(start) if context.warm else None
+    vae = new_vae() if origin is None else _opened(start)
     vae.to(memory_format=torch.channels_last)
     loop = Loop(
         "vae", context, {"vae": vae}, steps=30_000, learning_rate=1e-3, ema_decay=0.995, origin=origin
@@ -74,7 +75,7 @@ def train_vae(context: Context) -> None:
 
 def train_decoder(context: Context) -> None:
     """Train the shipped decoder further, with the encoder and so the latent space frozen; rewrites `diffusion/vae`."""
-    vae = _shipped(context)
+    vae = _opened(context.assets / FOLDER)
     origin = shipped_card(context.assets / FOLDER)
     vae.encoder.requires_grad_(False)
     vae.to(memory_format=torch.channels_last)
@@ -128,8 +129,8 @@ def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _shipped(context: Context) -> AutoencoderTiny:
-    return AutoencoderTiny.from_pretrained(context.assets / FOLDER, torch_dtype=torch.float32)
+def _opened(folder: Path) -> AutoencoderTiny:
+    return AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
 
 
 def _pools(context: Context) -> list[Pool]:

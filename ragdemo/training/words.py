@@ -21,6 +21,11 @@ ATTRIBUTES = ("shape", "pattern", "main", "second", "third")
 _STATED = {0: (), 1: ("main",), 2: ("main", "second", "pattern"), 3: ATTRIBUTES}
 
 
+def stated(detail: int) -> tuple[str, ...]:
+    """The attributes that `captions.describe` states at a level of detail."""
+    return _STATED[detail]
+
+
 def compose_caption(
     row: Mapping[str, Any], rng: Random, plain: Collection[int] = ()
 ) -> tuple[str, list[dict[str, str]]]:
@@ -34,12 +39,12 @@ def compose_caption(
     for i, (name, look) in enumerate(zip(row["names"], row["looks"], strict=True)):
         if name and rng.random() < 0.8:
             words.append(name)
-            stated: Sequence[str] = ATTRIBUTES
+            attributes: Sequence[str] = ATTRIBUTES
         else:
             detail = rng.choice((0, 0, 0, 0, 0, 1) if i in plain else (0, 0, 1, 2, 2, 3, 3))
-            phrase, stated = describe(Look(**look), detail), _STATED[detail]
+            phrase, attributes = describe(Look(**look), detail), stated(detail)
             words.append(f"{letter_noise(rng)} {phrase}" if detail == 0 and rng.random() < 0.6 else phrase)
-        facts.append({"kind": look["kind"], **{key: look[key] for key in stated}})
+        facts.append({"kind": look["kind"], **{key: look[key] for key in attributes}})
     return caption(words, row["scene"], rng), facts
 
 
