@@ -19,7 +19,7 @@ from ragdemo.library.contents import derived_paths
 from ragdemo.library.metadata import is_text
 from ragdemo.library.recent import Recent
 from ragdemo.library.store import LIBRARY_FILE, METADATA_FILE, SHIPPED, Library, Row, open_library
-from ragdemo.request import shown
+from ragdemo.request import OWN_LIBRARY, shown
 
 MAX_OPEN = 8
 MAX_NAME_BYTES = 120
@@ -60,6 +60,10 @@ class Catalogue:
             return self._folder / name
         if self._allow_paths:
             return Path(name)
+        if name == OWN_LIBRARY:
+            raise UserError(
+                "That library belonged to a visitor's session, and has ended with it; choose another."
+            )
         raise UserError(f"There is no library {name[:80]!r}; choose one of {', '.join(self.names())}.")
 
     def open(self, name: str) -> Library:
@@ -82,8 +86,8 @@ class Catalogue:
             raise UserError(
                 f"The name {shown(name)} cannot be a library's; choose a short one without slashes or a dot before it."
             )
-        if name in SHIPPED:
-            raise UserError(f"The library {name!r} is shipped with the program; choose another name.")
+        if name in SHIPPED or name == OWN_LIBRARY:
+            raise UserError(f"The name {name!r} is the program's own; choose another.")
         return self._folder / name
 
     def remove(self, name: str) -> None:
