@@ -107,13 +107,18 @@ class Catalogue:
 
     def browse(self, name: str, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
         """A slice of a library's rows, or of those whose column `kind` has the given value; needs no model."""
-        rows = [row for row in self.open(name).rows if kind is None or row.extra.get("kind") == kind]
-        start = max(offset, 0)
-        return RowPage(tuple(rows[start : start + max(limit, 0)]), len(rows))
+        return page_of(self.open(name), kind, offset, limit)
 
     def _is_library(self, entry: os.DirEntry[str]) -> bool:
         is_name = entry.name.isprintable() and entry.name not in SHIPPED and not entry.name.startswith(".")
         return is_name and os.path.isfile(os.path.join(entry.path, LIBRARY_FILE))
+
+
+def page_of(library: Library, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
+    """A slice of a library's rows, or of those whose column `kind` has the given value."""
+    rows = [row for row in library.rows if kind is None or row.extra.get("kind") == kind]
+    start = max(offset, 0)
+    return RowPage(tuple(rows[start : start + max(limit, 0)]), len(rows))
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int] | None, ...]:

@@ -25,7 +25,7 @@ from ragdemo.library.store import file_sha256
 GRAPH_FILE, GRAPH_CARD = "graph.faiss", "graph.json"
 NEIGHBOURS = 32
 BUILD_BREADTH = 80
-LEAST_BREADTH = 128
+LEAST_BREADTH = 256
 RANKED_AGAIN = 4
 """How many candidates are ranked by their whole vectors for each that is asked for."""
 KEPT_ENERGY = 0.995

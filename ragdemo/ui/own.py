@@ -19,6 +19,7 @@ from ragdemo.ui.markup import data_url, render
 
 _THUMBNAIL_SIDE = 128
 _LONGEST_NAME = 120
+_SHORT = 8  # letters of a hash in a card
 _TOO_MANY = f"A run takes {MAX_OWN_IMAGES} pictures of yours at most; remove one first."
 
 
@@ -47,14 +48,14 @@ class Shelf:
         """With another name for a picture; raises `UserError` if it is none."""
         words = folded(name, "name")[:_LONGEST_NAME]
         refs = tuple(
-            ref.changed(name=f"{words}{PurePath(ref.name).suffix}") if ref.sha256 == sha256 else ref
+            ref.changed(name=f"{words}{PurePath(ref.name).suffix}") if _has(ref, sha256) else ref
             for ref in self.refs
         )
         return replace(self, refs=refs)
 
     def removed(self, sha256: str) -> Shelf:
         """Without a picture."""
-        refs = tuple(ref for ref in self.refs if ref.sha256 != sha256)
+        refs = tuple(ref for ref in self.refs if not _has(ref, sha256))
         for gone in set(self.refs) - set(refs):
             self._path(gone.sha256).unlink(missing_ok=True)
         return replace(self, refs=refs)
@@ -93,6 +94,11 @@ class Shelf:
     def _path(self, sha256: str) -> Path:
         assert self.folder is not None, "a picture is on a shelf with a folder"
         return self.folder.path / f"{sha256}.png"
+
+
+def _has(ref: ImageRef, sha256: str) -> bool:
+    """Whether a picture is meant by its hash or, as a card has it, by the beginning of that."""
+    return len(sha256) >= _SHORT and ref.sha256.startswith(sha256)
 
 
 def _is_same(here: ImageRef, wanted: ImageRef) -> bool:
