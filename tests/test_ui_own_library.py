@@ -112,22 +112,22 @@ def test_pictures_become_a_library_that_is_searched_renamed_and_removed(
 
 
 def test_a_library_is_taken_home_as_a_folder_that_builds_again(page: Page, tmp_path: Path) -> None:
-    invent(page, "blip", "robot")
+    invent(page, "blip", "car")
     finished(page)
     page.get_by_role("tab", name="Library").click()
     page.get_by_role("button", name="Pack for download").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save blip-robot-library.zip").click()
+        page.get_by_role("button", name="Save blip-car-library.zip").click()
     download.value.save_as(tmp_path / "mine.zip")
     library = ingest(tmp_path / "mine.zip", tmp_path / "library").library
     assert len(library) == PICTURES
-    assert {row.extra["species"] for row in library.rows} == {"blip robot"}
+    assert {row.extra["species"] for row in library.rows} == {"blip car"}
 
 
 def test_nobody_else_sees_it(page: Page, browser: Browser, scripted: ScriptedPage) -> None:
-    invent(page, "blip", "robot")
+    invent(page, "blip", "car")
     finished(page)
-    with visit(browser, f"{scripted.address}?prompt=a%20blip%20robot&library={OWN_LIBRARY}") as other:
+    with visit(browser, f"{scripted.address}?prompt=a%20blip%20car&library={OWN_LIBRARY}") as other:
         expect(other.get_by_role("alert")).to_contain_text("has ended with it")
         expect(other.locator("#library")).to_be_hidden()
         other.get_by_role("tab", name="Library").click()

@@ -73,7 +73,8 @@ class Interviewer:
         )
         if answer.value is None:
             return RetrievalCaptions((prompt,), (prompt,), answer.reply, answer.seconds, False, answer.tries)
-        return RetrievalCaptions(concepts, answer.value, answer.reply, answer.seconds, True, answer.tries)
+        written = tuple(dialogue.as_written(caption, prompt) for caption in answer.value)
+        return RetrievalCaptions(concepts, written, answer.reply, answer.seconds, True, answer.tries)
 
     def rephrase(self, prompt: str) -> Rephrased:
         """The prompt without rare words; the prompt as it is if no reply can be read."""
