@@ -46,11 +46,10 @@ _FULL = f"Your library is full: it takes {MOST_PICTURES} pictures and {MOST_BYTE
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that belong together; `look` says in words of the world what they show, if that is known."""
+    """Pictures that belong together."""
 
     name: str
     ids: tuple[str, ...]
-    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,7 @@ class SessionLibrary:
         found: dict[str, list[dict[str, Any]]] = {}
         for row in reversed(self._rows):
             found.setdefault(row["group"], []).append(row)
-        return tuple(
-            Group(name, tuple(row["id"] for row in reversed(rows)), rows[0].get("look", ""))
-            for name, rows in found.items()
-        )
+        return tuple(Group(name, tuple(row["id"] for row in reversed(rows))) for name, rows in found.items())
 
     def take(self, entry: Entry, group: str = "") -> Taken:
         """Add one picture file to a group; raises `UserError` if the library is full.
@@ -166,14 +162,6 @@ class SessionLibrary:
                 self._write()
             for row in gone:
                 self._forget(row)
-
-    def meaning(self, prompt: str) -> str:
-        """A prompt in words of the world: the names of groups whose look is known replaced by that look."""
-        for group in self.groups:
-            if group.look:
-                name = re.compile(rf"(?<!\w){re.escape(group.name)}(?!\w)", re.IGNORECASE)
-                prompt = name.sub(lambda _, look=group.look: look, prompt)  # type: ignore[misc]
-        return prompt
 
     def packed(self) -> Path:
         """A zip archive of the library as a folder that `library build` reads; raises `UserError` while it is empty."""

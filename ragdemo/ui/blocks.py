@@ -83,7 +83,7 @@ class Services:
         try:
             for place, event in enumerate(story.events):
                 if isinstance(event, Draft | Result | Counterfactual) and place not in found:
-                    found[place] = self.checklist(story.meaning or story.prompt, event.image)
+                    found[place] = self.checklist(story.prompt, event.image)
         except (*SENTENCES, RuntimeError):
             pass  # a picture that is there is shown, if need be unchecked; the engine has logged why
         return replace(story, found=found)

@@ -74,24 +74,21 @@ class Runs:
         self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request
     ) -> AsyncGenerator[Updates, None]:
         """The page after a press, again and again until all has happened; a bad request is a sentence."""
-        async with aclosing(self._answer(partial(self._step, data, event), data, visit)) as updates:
+        async with aclosing(self._answer(partial(self._step, data, event), visit)) as updates:
             async for page in updates:
                 yield page
 
     async def tune(self, data: dict[Any, Any], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         """The page after a live control was moved: a run that is there is made again from where it matters."""
-        async with aclosing(self._answer(partial(self._tuned, data), data, visit)) as updates:
+        async with aclosing(self._answer(partial(self._tuned, data), visit)) as updates:
             async for page in updates:
                 yield page
 
-    async def _answer(
-        self, step_of: Callable[[], Step], data: Mapping[Any, Any], visit: gr.Request
-    ) -> AsyncGenerator[Updates, None]:
-        session, own = visit.session_hash or "", data[self._blocks.own]
+    async def _answer(self, step_of: Callable[[], Step], visit: gr.Request) -> AsyncGenerator[Updates, None]:
+        session = visit.session_hash or ""
         try:
             with self.line.place(session) as place:
                 step = await asyncio.to_thread(step_of)
-                step = replace(step, story=replace(step.story, meaning=own.meaning(step.story.prompt)))
                 async with aclosing(self._run(step, place)) as updates:
                     async for page in updates:
                         yield page

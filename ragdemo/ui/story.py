@@ -41,7 +41,6 @@ class Story:
     `message` is the sentence of a failed run, or what a running one is waiting for; `progress` is the newest event if
     it is one of progress. `found` are the oracle's checks of a picture by the place of its event. `recorded` says that
     no model was asked; `opened` is the recipe of the saved picture that the run makes again, `note` how it differs.
-    `meaning` is the prompt in words that the oracle knows, if the visitor has invented some of it.
     `is_settled` says that the oracle has looked and nothing more will come by itself.
     """
 
@@ -54,7 +53,6 @@ class Story:
     recorded: bool = False
     opened: Recipe | None = None
     note: str = ""
-    meaning: str = ""
     is_settled: bool = False
 
     # What templates ask
