@@ -14,6 +14,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
 
 from ragdemo.evaluation.checklist import Checklist
+from ragdemo.invention import Inventor
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.profiles import ASSETS
 from ragdemo.run.base import check_request
@@ -38,6 +39,7 @@ services = Services(
     check=check_request,
     recorded=recorded,
     checklist=partial(child.call, "checklist", "__call__"),
+    inventor=Inventor(),
 )
 demo = build_page(services)
 

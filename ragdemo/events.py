@@ -19,8 +19,8 @@ from ragdemo.recipe import Recipe
 class Reference:
     """One reference image for one missing concept.
 
-    `score` is the cosine of caption and image in [-1, 1] (1.0 for a person's own image); `keyword_score` is the BM25
-    score, set only if hybrid search looked at captions.
+    `score` is the cosine of query and image in [-1, 1]; `keyword_score` is the BM25 score, set only if hybrid search
+    looked at captions.
     """
 
     id: str

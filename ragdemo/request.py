@@ -16,6 +16,8 @@ MAX_PROMPT_CHARACTERS = 500
 MAX_SEED = 2**32 - 1
 MAX_OWN_IMAGES = 8
 MAX_CHOICES = 200
+OWN_LIBRARY = "yours"
+"""The name of the library that a visitor has made on the page; each visitor's own, and no one else's."""
 _JOINERS = "\u200c\u200d"  # Persian, Hindi and many emoji are spelled with them
 
 
@@ -131,8 +133,8 @@ class Choices(Model):
 class Request(Model):
     """One run; together with the weights and the library's content it determines every pixel.
 
-    `settings` are the method's own; its `Settings` class describes them. `library` is a name of the catalogue; the
-    command line also accepts a folder.
+    `settings` are the method's own; its `Settings` class describes them. `library` is a name of the catalogue or
+    `OWN_LIBRARY`; the command line also accepts a folder.
     """
 
     prompt: Prompt

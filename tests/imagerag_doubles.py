@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -97,6 +97,9 @@ class Squares:
 
     def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
         return [self._score(query, image_id) for image_id in image_ids]
+
+    def similarity(self, query: str, images: Sequence[Image.Image]) -> list[float]:
+        return [0.5 + image.width / 1000 for image in images]
 
     def search_text(
         self,

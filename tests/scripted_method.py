@@ -73,13 +73,22 @@ class Scripted(ImageRAG):
         if mode != "generation" and known.take(Verdict) is None:
             yield Verdict(is_right, "Yes, it does." if is_right else "No, the image does not match.", 0.2)
         if draft is not None and is_right:
-            yield Result(draft.image, tools.recipe(request, (), tools.searcher), 0.0)
+            yield from self._approved(request, tools, draft)
             return
         if mode == "rephrase":
             yield Rephrased("a plain butterfly", "a plain butterfly", 0.1)
             yield Result(_colour("a plain butterfly"), tools.recipe(request, (), tools.searcher), 1.0)
             return
         yield from self._corrected(request, tools, known)
+
+    def _approved(self, request: Request, tools: Tools, draft: Draft) -> Iterator[Event]:
+        image, own = draft.image, ()
+        if request.choices.own:
+            found = Evidence(tools, tools.searcher, request).own_alone(request.prompt)
+            yield found
+            own = found.used
+            image = _colour(request.prompt, request.seed, *(reference.id for reference in own))
+        yield Result(image, tools.recipe(request, own, tools.searcher), 0.0)
 
     def _corrected(self, request: Request, tools: Tools, known: Known) -> Iterator[Event]:
         if known.take(MissingConcepts) is None:
@@ -89,7 +98,7 @@ class Scripted(ImageRAG):
             captions = RetrievalCaptions((NAME,), (f"a photo of a {NAME}",), f"a photo of a {NAME}", 0.1)
             yield captions
         evidence = Evidence(tools, tools.searcher, request)
-        found = evidence.gather(captions, own=evidence.own((NAME,)))
+        found = evidence.gather(captions, own=evidence.own((NAME,), captions.captions))
         yield References(found.used, found.others[:3], found.library_size, 0.009)
         yield from _steps("generation", FOREVER if "endless" in request.prompt else STEPS)
         image = _colour(request.prompt, request.seed, *(reference.id for reference in found.used))

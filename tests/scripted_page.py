@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from ragdemo.errors import UserError
 from ragdemo.events import Check, Counterfactual, Event, Progress, Reference
+from ragdemo.invention import Inventor
 from ragdemo.methods import METHODS
 from ragdemo.profiles import POCKET
 from ragdemo.request import Request
@@ -39,9 +41,11 @@ class Runner(InProcess):
         """The real one, or what a test makes it say."""
         return self.said or super().status(profile)
 
-    def counterfactuals(self, request: Request, events: Sequence[Event]) -> Iterator[Event]:
+    def counterfactuals(
+        self, request: Request, events: Sequence[Event], own: Path | None = None
+    ) -> Iterator[Event]:
         """The real ones, broken after the second if a test says so."""
-        for event in super().counterfactuals(request, events):
+        for event in super().counterfactuals(request, events, own):
             yield event
             if self.broken is not None and isinstance(event, Counterfactual):
                 raise self.broken
@@ -99,6 +103,7 @@ def scripted_page() -> Iterator[ScriptedPage]:
                 page.recording if prompt.lower() == RECORDED else ()
             ),  # as recordings are found
             checklist=checks,
+            inventor=Inventor(),
         )
         page = ScriptedPage("", method, runner, services)
         asked = Request(prompt=RECORDED, method=method.name, seed=5)

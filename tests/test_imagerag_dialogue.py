@@ -10,6 +10,23 @@ from ragdemo.methods.imagerag.settings import Settings
 
 
 @pytest.mark.parametrize(
+    ("concept", "prompt", "written"),
+    [
+        ("zoror fish", "a zorby fish in the snow", "zorby fish"),
+        ("bolete sailboat", "a swuzzle sailboat in the desert", "swuzzle sailboat"),
+        ("zorby fish", "a zorby fish in the snow", "zorby fish"),
+        ("fish", "a zorby fish in the snow", "fish"),
+        ("red car", "a car and a zorby fish", "red car"),  # an article is no name
+        ("Zoror Fish at large", "A Zorby fish.", "Zorby Fish at large"),
+        ("a barber's chair", "a capybara in a barber's chair", "a barber's chair"),
+        ("owl", "", "owl"),
+    ],
+)
+def test_a_garbled_name_is_spelled_as_in_the_prompt(concept: str, prompt: str, written: str) -> None:
+    assert dialogue.as_written(concept, prompt) == written
+
+
+@pytest.mark.parametrize(
     ("reply", "matches"), [("yes", True), ("Yes.", True), ("**No**: a car", False), ("no\nbecause", False)]
 )
 def test_verdicts(reply: str, matches: bool) -> None:

@@ -35,7 +35,7 @@ def test_captions_from_metadata_sidecar_name_and_folder(source: Path, tmp_path: 
     (source / "a.txt").write_text("not this one")
     (source / "b.txt").write_text(" from a\nsidecar ")
     made = ingest(source, tmp_path / "library", "mine")
-    captions = {row.extra["source"]: row.caption for row in made.library.rows}
+    captions = {row.extra["file"]: row.caption for row in made.library.rows}
     assert captions == {
         "a.png": "from rows",
         "b.png": "from a sidecar",
@@ -114,7 +114,7 @@ def test_strange_names_and_captions_are_kept_or_listed(source: Path, tmp_path: P
     (source / "huge.txt").write_text("many words " * 100_000)
     (source / "control.txt").write_text("a\0 fox\x1b[1m")
     made = ingest(source, tmp_path / "library")
-    captions = {row.extra["source"]: row.caption for row in made.library.rows}
+    captions = {row.extra["file"]: row.caption for row in made.library.rows}
     assert set(captions) == set(names)
     assert (captions["bom.png"], captions["wide.png"], captions["folder.png"]) == (
         "a fox",

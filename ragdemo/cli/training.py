@@ -40,7 +40,9 @@ def add_bench(commands: Any) -> None:
     """Declare `bench`."""
     bench = commands.add_parser("bench", help="measure a method")
     bench.add_argument("--method", default="imagerag")
-    bench.add_argument("--library", default="pocket", help="the name of a library with the world's species")
+    bench.add_argument(
+        "--library", default="pocket", help="the name of a library whose rows say `species` and `scene`"
+    )
     bench.add_argument("--limit", metavar="N", help="prompts per row")
     bench.add_argument("--seeds", metavar="K", help="seeds per prompt")
     bench.add_argument("--out", required=True, metavar="FILE")

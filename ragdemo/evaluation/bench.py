@@ -67,6 +67,7 @@ def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "p
     """The records of every group of cases, those already in `folder` read from there."""
     threads, plan = torch.get_num_threads(), get_plan(method)
     tools = InProcess(profile=PROFILE, library=library).tools(PROFILE, library)
+    _check_library(tools.library)
     torch.set_num_threads(threads)  # a profile's own number is for one drawing; these are made many at a time
     trained = {k: v.fingerprint for k, v in tools.retrievers.items() if not isinstance(v, UserError)}
     mark = {
@@ -91,6 +92,16 @@ def measure(method: str, folder: Path, limit: int, seeds: int, library: str = "p
 def measured_weights(profile: Profile) -> dict[str, str]:
     """Role → hash of its weights, oracle included."""
     return weights_of(profile) | {"oracle": weights_hash(ASSETS / "pocket" / "oracle")}
+
+
+def _check_library(library: Any) -> None:
+    """Raise `UserError` if a library's rows do not say what is measured: an `eval` split, species and scene."""
+    rows = library.rows_of("eval") if "eval" in library.splits else ()
+    if not rows or any(not {"species", "scene"} <= set(row.extra) for row in rows):
+        raise UserError(
+            f"The library {library.name} does not say which species and scene the pictures of its split 'eval' show; "
+            "measure a library of the world, such as pocket, or one whose metadata have these columns."
+        )
 
 
 def _same_run(folder: Path, mark: dict[str, Any]) -> None:

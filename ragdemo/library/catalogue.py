@@ -6,15 +6,23 @@ A page or an endpoint takes names only; the command line allows paths as well. N
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragdemo.errors import UserError
-from ragdemo.files import libraries_root
+from ragdemo.files import WORK_PREFIX, libraries_root
+from ragdemo.library.contents import derived_paths
+from ragdemo.library.metadata import is_text
 from ragdemo.library.recent import Recent
 from ragdemo.library.store import LIBRARY_FILE, METADATA_FILE, SHIPPED, Library, Row, open_library
+from ragdemo.request import OWN_LIBRARY, shown
 
 MAX_OPEN = 8
+MAX_NAME_BYTES = 120
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class Catalogue:
             return self._folder / name
         if self._allow_paths:
             return Path(name)
+        if name == OWN_LIBRARY:
+            raise UserError(
+                "That library belonged to a visitor's session, and has ended with it; choose another."
+            )
         raise UserError(f"There is no library {name[:80]!r}; choose one of {', '.join(self.names())}.")
 
     def open(self, name: str) -> Library:
@@ -67,15 +79,46 @@ class Catalogue:
                 raise
             raise UserError(f"The library {name!r} is damaged; restore or rebuild it.") from error
 
+    def new_folder(self, name: str) -> Path:
+        """The folder for a new library of a name; raises `UserError` if it cannot be one's name."""
+        is_plain = is_text(name) and name.isprintable() and 0 < len(name.encode()) <= MAX_NAME_BYTES
+        if not is_plain or name != name.strip() or name.startswith(".") or re.search(r"[/\\]", name):
+            raise UserError(
+                f"The name {shown(name)} cannot be a library's; choose a short one without slashes or a dot before it."
+            )
+        if name in SHIPPED or name == OWN_LIBRARY:
+            raise UserError(f"The name {name!r} is the program's own; choose another.")
+        return self._folder / name
+
+    def remove(self, name: str) -> None:
+        """Delete one of the user's libraries and what was computed of it; raises `UserError` if it cannot be."""
+        folder = self.new_folder(name)
+        if name not in self.names():
+            raise UserError(f"There is no library {shown(name)}; choose one of {', '.join(self.names())}.")
+        try:
+            with suppress(UserError):  # a damaged one goes too
+                for path in derived_paths(open_library(folder)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            gone = folder.with_name(f"{WORK_PREFIX}{secrets.token_hex(8)}.tmp")
+            os.replace(folder, gone)  # at once, whatever happens to the files
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise UserError(f"The library {name!r} cannot be removed ({error.strerror}).") from error
+
     def browse(self, name: str, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
         """A slice of a library's rows, or of those whose column `kind` has the given value; needs no model."""
-        rows = [row for row in self.open(name).rows if kind is None or row.extra.get("kind") == kind]
-        start = max(offset, 0)
-        return RowPage(tuple(rows[start : start + max(limit, 0)]), len(rows))
+        return page_of(self.open(name), kind, offset, limit)
 
     def _is_library(self, entry: os.DirEntry[str]) -> bool:
         is_name = entry.name.isprintable() and entry.name not in SHIPPED and not entry.name.startswith(".")
         return is_name and os.path.isfile(os.path.join(entry.path, LIBRARY_FILE))
+
+
+def page_of(library: Library, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
+    """A slice of a library's rows, or of those whose column `kind` has the given value."""
+    rows = [row for row in library.rows if kind is None or row.extra.get("kind") == kind]
+    start = max(offset, 0)
+    return RowPage(tuple(rows[start : start + max(limit, 0)]), len(rows))
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int] | None, ...]:

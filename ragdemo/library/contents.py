@@ -20,12 +20,27 @@ def cache_name(library: Library) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', library.name)[:40]}-{place[:12]}"
 
 
+def derived_root(library: Library) -> Path:
+    """Where this machine keeps what is computed of a library: a private one's stays in its folder and goes with it."""
+    return library.folder / ".derived" if library.is_private else cache_root()
+
+
+def derived_paths(library: Library) -> list[Path]:
+    """Files and folders of this machine's cache that were computed of a library."""
+    name = cache_name(library)
+    found = [
+        derived_root(library) / "contents" / f"{name}.json",
+        *derived_root(library).glob(f"index/{name}-*"),
+    ]
+    return [path for path in found if path.exists()]
+
+
 def content_hashes(library: Library) -> dict[str, str | None]:
     """Hex sha256 of every image file as it is now, by id in the library's order; `None` if it cannot be read.
 
     Only files whose size or modification time changed since the last call are read again.
     """
-    cache = cache_root() / "contents" / f"{cache_name(library)}.json"
+    cache = derived_root(library) / "contents" / f"{cache_name(library)}.json"
     before = _read_stamps(cache)
     now: dict[str, list[str | int]] = {}
     hashes: dict[str, str | None] = {}

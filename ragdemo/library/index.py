@@ -1,16 +1,10 @@
-"""Nearest images by cosine: exact up to `FLAT_LIMIT` vectors, by an HNSW graph above.
+"""Nearest images by cosine: exact up to `FLAT_LIMIT` vectors, by a graph above (`ragdemo.library.graph`).
 
-    graph.faiss, graph.json      the graph, its sha256 and that of the vectors it was built from
-
-An exact index is the matrix of `ragdemo.library.vectors` itself, so no other file can become stale. A graph file is
-parsed only after its hash has been checked; one that is missing, damaged or of other vectors is built again.
+An exact index is the matrix of `ragdemo.library.vectors` itself, so no other file can become stale.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,17 +12,13 @@ import faiss
 import numpy as np
 
 from ragdemo.errors import UserError
-from ragdemo.files import write_atomically
 from ragdemo.library.contents import content_hashes
-from ragdemo.library.store import Library, file_sha256
+from ragdemo.library.graph import CHUNK, Graph, open_graph
+from ragdemo.library.store import Library
 from ragdemo.library.vectors import Embedded, default_folder, embed_library
 from ragdemo.models.base import JointEncoder
 
 FLAT_LIMIT = 100_000
-GRAPH_FILE, GRAPH_CARD = "graph.faiss", "graph.json"
-GRAPH_NEIGHBOURS = 32
-GRAPH_BUILD_BREADTH = 128
-MIN_SEARCH_BREADTH = 64
 
 
 class VectorIndex:
@@ -39,19 +29,25 @@ class VectorIndex:
         ids: tuple[str, ...],
         matrix: np.ndarray,
         unreadable: tuple[str, ...] = (),
-        graph: faiss.Index | None = None,
+        graph: Graph | None = None,
     ) -> None:
         self.ids = ids
-        self.matrix = matrix  # (N, D) float32, unit norm
+        self.matrix = matrix  # (N, D), unit norm: float32, float16 beside a graph of more than `FLAT_LIMIT`
         self.unreadable = unreadable
-        self._index = graph or _flat(matrix)
+        self._graph = graph
+        self._flat = None if graph else _flat(matrix)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def cosines(self, query: np.ndarray) -> np.ndarray:
         """Exact cosine of one `(D,)` unit query with every row, float32 `(N,)`."""
-        return self.matrix @ query.astype(np.float32)
+        query = query.astype(np.float32)
+        starts = range(0, len(self), CHUNK)
+        parts = [
+            self.matrix[start : start + CHUNK].astype(np.float32, copy=False) @ query for start in starts
+        ]
+        return np.concatenate(parts)
 
     def nearest(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
@@ -60,18 +56,14 @@ class VectorIndex:
         k = min(k, len(self) if allowed is None else int(allowed.sum()))
         if k == 0:
             return []
-        scores, rows = self._index.search(
-            query[None].astype(np.float32), k, params=self._parameters(k, allowed)
-        )
-        if (rows[0] < 0).any():  # a graph may miss some if few rows are allowed
-            return self._nearest_exact(query, k, allowed)
-        return [(int(row), float(score)) for row, score in zip(rows[0], scores[0], strict=True)]
-
-    def _parameters(self, k: int, allowed: np.ndarray | None) -> faiss.SearchParameters:
+        if self._graph is not None:
+            found = self._graph.nearest(query, k, allowed)
+            return self._nearest_exact(query, k, allowed) if found is None else found
+        assert self._flat is not None
         selector = None if allowed is None else faiss.IDSelectorBatch(np.flatnonzero(allowed))
-        if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=max(MIN_SEARCH_BREADTH, 4 * k), sel=selector)  # type: ignore[attr-defined]
-        return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        scores, rows = self._flat.search(query[None].astype(np.float32), k, params=parameters)
+        return [(int(row), float(score)) for row, score in zip(rows[0], scores[0], strict=True)]
 
     def _nearest_exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None
@@ -103,42 +95,20 @@ def open_index(
         raise UserError(f"No image of the library {library.name} can be read; restore or rebuild it.")
     ids, matrix = tuple(vectors), _unit(np.stack(list(vectors.values())))
     unreadable = tuple(image_id for image_id in hashes if image_id not in vectors)
-    graph = _open_graph(matrix, target) if len(ids) > flat_limit else None
+    graph = open_graph(matrix, target) if len(ids) > flat_limit else None
     return VectorIndex(ids, matrix, unreadable, graph)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    matrix = vectors.astype(np.float32)
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    """Vectors `(N, D)` of norm 1; more than `FLAT_LIMIT` of them stay in half precision, as they are stored."""
+    matrix = np.empty(vectors.shape, np.float32 if len(vectors) <= FLAT_LIMIT else np.float16)
+    for start in range(0, len(vectors), CHUNK):
+        part = vectors[start : start + CHUNK].astype(np.float32)
+        matrix[start : start + CHUNK] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return matrix
 
 
 def _flat(matrix: np.ndarray) -> faiss.IndexFlatIP:
     index = faiss.IndexFlatIP(matrix.shape[1])
     index.add(matrix)
     return index
-
-
-def _open_graph(matrix: np.ndarray, folder: Path) -> faiss.Index:
-    """The graph of exactly these vectors: read from `folder` if it is there, else built and written."""
-    source = hashlib.sha256(matrix.tobytes()).hexdigest()
-    path, card = folder / GRAPH_FILE, folder / GRAPH_CARD
-    if _read_card(card) == {"vectors": source, "sha256": file_sha256(path)}:
-        return faiss.read_index(str(path))
-    graph = faiss.IndexHNSWFlat(matrix.shape[1], GRAPH_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = GRAPH_BUILD_BREADTH
-    graph.add(matrix)
-    data = faiss.serialize_index(graph).tobytes()
-    card_text = json.dumps({"vectors": source, "sha256": hashlib.sha256(data).hexdigest()})
-    with contextlib.suppress(
-        UserError
-    ):  # a disk that is full or read-only costs time at the next start, no more
-        write_atomically(path, data)
-        write_atomically(card, card_text.encode())
-    return graph
-
-
-def _read_card(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None

@@ -1,4 +1,4 @@
-"""A folder of a person's images becomes a library: turned upright, checked, deduplicated, captioned.
+"""A person's pictures become a library: turned upright, checked, deduplicated, captioned.
 
 Captions come from `metadata.jsonl` (imagefolder: `file_name` with `text` or `caption`, and any further columns), else
 from a `.txt` file of the same stem, else from the file's name, or from its folder's if the name has no words.
@@ -11,38 +11,29 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 from ragdemo.errors import UserError
 from ragdemo.files import shown_name
-from ragdemo.images import SUFFIXES, image_sha256, read_image
-from ragdemo.library.store import (
-    METADATA_FILE,
-    Library,
-    NewImage,
-    is_inside,
-    is_text,
-    read_metadata,
-    write_library,
-)
+from ragdemo.images import image_sha256, read_image
+from ragdemo.library.building import Building, Decided, made_of
+from ragdemo.library.metadata import is_text
+from ragdemo.library.sources import Entry, Skipped, Source, folder_source, skipped_file, zip_source
+from ragdemo.library.store import FORMAT, METADATA_FILE, Library, row_of, webp
+from ragdemo.library.tables import is_table, table_source
 
 MIN_SIDE = 16
 MAX_SIDE = 1024
 MAX_CAPTION_CHARACTERS = 1000
-MAX_SIDECAR_BYTES = 100_000
 MAX_ID_BYTES = 160  # a file name has 255 at most
 CAPTION_KEYS = ("text", "caption")
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that is not in the library, relative to the source folder, and why not."""
-
-    file_name: str
-    reason: str
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -55,48 +46,87 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Ingested:
-    """The new library and every file that it does not contain."""
+    """The new library and every file of its source that it does not contain."""
 
     library: Library
     skipped: tuple[Skipped, ...]
     duplicates: tuple[Duplicate, ...]
 
 
-@dataclass
-class _Collector:
-    """What is known of the source, and what accumulates while its files are read."""
+@dataclass(frozen=True)
+class Prepared:
+    """A picture that is ready for a library: its file, the hash of its pixels, and what is said of it."""
 
-    source: Path
-    metadata: dict[str, dict[str, Any]]
-    ids: set[str] = field(default_factory=set)
-    by_pixels: dict[str, str] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-    duplicates: list[Duplicate] = field(default_factory=list)
-
-    def relative(self, path: Path) -> str:
-        """A file's name relative to the source folder."""
-        return path.relative_to(self.source).as_posix()
-
-    def skip(self, path: Path, reason: str) -> None:
-        """List a file that the library will not contain."""
-        name = self.relative(path)
-        self.skipped.append(Skipped(name if is_text(name) else ascii(name)[1:-1], reason))
+    entry: Entry
+    caption: str
+    extra: Mapping[str, Any]
+    pixels: str
+    data: bytes
 
 
-def ingest(source: Path, target: Path, name: str | None = None, *, max_side: int = MAX_SIDE) -> Ingested:
-    """Make the library `target` of all images under `source`; longer sides are shrunk to `max_side` pixels.
+def ingest(
+    source: Path,
+    target: Path,
+    name: str | None = None,
+    *,
+    max_side: int = MAX_SIDE,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Ingested:
+    """Make the library `target` of a folder, a zip archive or a table; longer sides are shrunk to `max_side` pixels.
 
-    Files that cannot be used are listed in the result, not fatal. Images are encoded anew, so camera metadata (a place,
-    a person) stays behind. Raises `UserError` if `source` is not a folder or contains no readable image, if its
-    `metadata.jsonl` is malformed, or if `target` is not empty or cannot be written.
+    `progress` is told how many of how many entries are decided, at once and after each batch. A build that was broken
+    off goes on where it was. Files that cannot be used are listed in the result, not fatal. Images are encoded anew, so
+    camera metadata (a place, a person) stays behind. Raises `UserError` if the source is none or contains no readable
+    image, if its `metadata.jsonl` is malformed, or if `target` is not empty or cannot be written.
     """
-    if not os.path.isdir(source):  # `Path.is_dir` raises if the name is too long
-        raise UserError(f"{source} is not a folder; name one that contains images.")
-    collector = _Collector(source, _source_metadata(source))
-    files = _image_files(collector)
-    _list_absent(collector, files)
-    library = write_library(target, name or target.name, _stream(collector, files, max_side))
-    return Ingested(library, tuple(collector.skipped), tuple(collector.duplicates))
+    mark = _mark(source, max_side)
+    with open_source(source) as opened, Building(target, name or target.name, mark) as building:
+        building.keep_first(_still_true(building.decided, opened.entries()))
+        register = _Register(building.decided)
+        progress(len(building.decided), opened.count)
+        undecided = islice(opened.entries(), len(building.decided), None)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            while batch := list(islice(undecided, BATCH)):
+                made = pool.map(lambda entry: _prepared_or_reason(entry, max_side), batch)
+                pairs = [register.decide(entry, one) for entry, one in zip(batch, made, strict=True)]
+                building.add([decided for decided, _ in pairs], _files(pairs))
+                progress(len(building.decided), opened.count)
+        found = [skipped_file(one.name, one.reason) for one in building.decided if one.reason]
+        skipped = (*opened.skipped, *found)
+        same = tuple(Duplicate(one.name, one.same_as) for one in building.decided if one.same_as)
+        return Ingested(building.finish(_report(skipped, same)), skipped, same)
+
+
+def made_from(library: Library, source: Path, name: str, max_side: int = MAX_SIDE) -> bool:
+    """Whether a finished library came from such a call of `ingest`."""
+    return library.made == made_of({"format": FORMAT, "name": name, **_mark(source, max_side)})
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """The entries of a folder, an archive or a table; raises `UserError` if it is none of them or damaged."""
+    if is_table(path):
+        yield table_source(path)
+    elif os.path.isdir(path):  # `Path.is_dir` raises if the name is too long
+        yield folder_source(path)
+    elif os.path.isfile(path) and path.suffix.lower() == ".zip":
+        with zip_source(path) as source:
+            yield source
+    else:
+        raise UserError(
+            f"{path} is not a folder, a zip archive or a table of images; name one that contains images."
+        )
+
+
+def prepared(entry: Entry, max_side: int = MAX_SIDE) -> Prepared:
+    """An entry's picture as a library keeps it; raises `UserError` if it cannot be used."""
+    if not is_text(entry.name):
+        raise UserError(f"The name {shown_name(entry.name)} is not valid UTF-8; rename the file.")
+    extra = {"file": entry.name} | {k: v for k, v in entry.data.items() if k not in CAPTION_KEYS}
+    _check_extra(extra)
+    caption = _caption(entry)
+    image = read_image(entry.read(), entry.name, longest_side=max_side, shortest_side=MIN_SIDE)
+    return Prepared(entry, caption, extra, image_sha256(image), webp(image))
 
 
 def caption_from_name(file_name: str) -> str:
@@ -113,46 +143,71 @@ def caption_from_name(file_name: str) -> str:
     return path.stem
 
 
-def _image_files(collector: _Collector) -> list[Path]:
-    """All files with an image's suffix, sorted; a folder that cannot be read is listed as skipped."""
-
-    def skip(error: OSError) -> None:
-        collector.skip(Path(error.filename), f"The folder cannot be read ({error.strerror}).")
-
-    paths = [
-        Path(folder, name) for folder, _, names in os.walk(collector.source, onerror=skip) for name in names
-    ]
-    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
-
-
-def _stream(collector: _Collector, files: list[Path], max_side: int) -> Iterator[NewImage]:
-    for path in files:
-        try:
-            new = _new_image(collector, path, max_side)
-        except UserError as error:
-            collector.skip(path, str(error))
-            continue
-        if new is not None:
-            yield new
+def new_id(wanted: object, file_name: str, taken: set[str]) -> str:
+    """An id that can be a file's name and is not taken, in any case of its letters; it is added to `taken`."""
+    stem = wanted if isinstance(wanted, str) and wanted else Path(file_name).with_suffix("").as_posix()
+    words = unicodedata.normalize("NFC", re.sub(r"[^\w-]+", "-", stem).strip("-")[:80])
+    base = words.encode()[:MAX_ID_BYTES].decode(errors="ignore") or "image"
+    image_id, count = base, 1
+    while image_id.casefold() in taken:
+        count += 1
+        image_id = f"{base}-{count}"
+    taken.add(image_id.casefold())
+    return image_id
 
 
-def _new_image(collector: _Collector, path: Path, max_side: int) -> NewImage | None:
-    """The image of a file, `None` if another file has the same pixels; raises `UserError` if it cannot be used."""
-    file_name = collector.relative(path)
-    if not is_text(file_name):
-        raise UserError(f"The name {shown_name(path)} is not valid UTF-8; rename the file.")
-    data = collector.metadata.get(file_name, {})
-    extra = {"source": file_name} | {key: value for key, value in data.items() if key not in CAPTION_KEYS}
-    _check_extra(extra)
-    caption = _caption(path, file_name, data)
-    image = read_image(path, longest_side=max_side, shortest_side=MIN_SIDE)
-    pixels = image_sha256(image)
-    if pixels in collector.by_pixels:
-        collector.duplicates.append(Duplicate(file_name, collector.by_pixels[pixels]))
-        return None
-    image_id = _new_id(data.get("id"), file_name, collector.ids)
-    collector.by_pixels[pixels] = image_id
-    return NewImage(image_id, caption, image, extra)
+class _Register:
+    """The ids and the pixels that a library has already."""
+
+    def __init__(self, decided: Sequence[Decided]) -> None:
+        rows = [one for one in decided if one.row]
+        self._ids = {str(one.row["id"]).casefold() for one in rows}
+        self._by_pixels = {one.pixels: str(one.row["id"]) for one in rows}
+
+    def decide(self, entry: Entry, made: Prepared | str) -> tuple[Decided, bytes]:
+        """What becomes of an entry, and its file if it comes into the library; `made` may be why it does not."""
+        stamp = _stamp(entry)
+        if isinstance(made, str):
+            return Decided(entry.name, stamp, reason=made), b""
+        if made.pixels in self._by_pixels:
+            return Decided(entry.name, stamp, same_as=self._by_pixels[made.pixels]), b""
+        image_id = new_id(entry.data.get("id"), entry.name, self._ids)
+        self._by_pixels[made.pixels] = image_id
+        row = row_of(image_id, made.caption, made.data, made.extra)
+        return Decided(entry.name, stamp, row, made.pixels), made.data
+
+
+def _mark(source: Path, max_side: int) -> dict[str, Any]:
+    return {"source": ascii(os.path.abspath(source)), "max_side": max_side}
+
+
+def _stamp(entry: Entry) -> str:
+    """Changes with the entry's file and with what is said of it."""
+    return f"{entry.stamp} {json.dumps(entry.data, sort_keys=True, default=str)}"
+
+
+def _still_true(decided: Sequence[Decided], entries: Iterator[Entry]) -> int:
+    """How many of the first decisions are about what the source still begins with."""
+    pairs = zip(decided, entries, strict=False)
+    same = takewhile(lambda pair: (pair[0].name, pair[0].stamp) == (pair[1].name, _stamp(pair[1])), pairs)
+    return sum(1 for _ in same)
+
+
+def _prepared_or_reason(entry: Entry, max_side: int) -> Prepared | str:
+    try:
+        return prepared(entry, max_side)
+    except UserError as error:
+        return str(error)
+
+
+def _report(skipped: Sequence[Skipped], same: Sequence[Duplicate]) -> list[dict[str, str]]:
+    """What a library keeps of the files that it left out."""
+    report = [{"file": one.file_name, "reason": one.reason} for one in skipped]
+    return report + [{"file": one.file_name, "same_as": one.id} for one in same]
+
+
+def _files(pairs: Sequence[tuple[Decided, bytes]]) -> dict[str, bytes]:
+    return {str(decided.row["file_name"]): data for decided, data in pairs if decided.row}
 
 
 def _check_extra(extra: dict[str, Any]) -> None:
@@ -166,61 +221,20 @@ def _check_extra(extra: dict[str, Any]) -> None:
         raise UserError(f"{METADATA_FILE} gives it values that cannot be written again; correct them.")
 
 
-def _source_metadata(source: Path) -> dict[str, dict[str, Any]]:
-    """Rows of a source's `metadata.jsonl` by file name; empty if there is no such file."""
-    path = source / METADATA_FILE
-    if not path.is_file():
-        return {}
-    rows = {}
-    for number, data in read_metadata(path):
-        file_name = data.get("file_name")
-        if not isinstance(file_name, str) or not is_inside(file_name):
-            raise UserError(f"Line {number} of {path} has no valid file_name; name a file inside the folder.")
-        rows[Path(file_name).as_posix()] = data
-    return rows
-
-
-def _list_absent(collector: _Collector, files: list[Path]) -> None:
-    for file_name in sorted(set(collector.metadata) - set(map(collector.relative, files))):
-        collector.skip(collector.source / file_name, f"{METADATA_FILE} names it, but there is no such image.")
-
-
-def _caption(path: Path, file_name: str, data: dict[str, Any]) -> str:
+def _caption(entry: Entry) -> str:
     for key in CAPTION_KEYS:
-        if isinstance(data.get(key), str) and data[key].strip():
-            return _one_line(data[key])
-    return _one_line(_sidecar_text(path.with_suffix(".txt"))) or caption_from_name(file_name)
+        if isinstance(entry.data.get(key), str) and entry.data[key].strip():
+            return one_line(entry.data[key])
+    return one_line(_sidecar_text(entry.sidecar())) or caption_from_name(entry.name)
 
 
-def _sidecar_text(path: Path) -> str:
-    """The beginning of a caption file, empty if there is none; UTF-8, or UTF-16 if it begins with that mark."""
-    if not path.is_file():
-        return ""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SIDECAR_BYTES)
-    except OSError as error:
-        raise UserError(
-            f"Its caption file {shown_name(path)} cannot be read ({error.strerror}); correct or remove it."
-        ) from error
+def _sidecar_text(data: bytes) -> str:
+    """A caption file's text: UTF-8, or UTF-16 if it begins with that mark."""
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A caption's text in one line, without what no one can see or UTF-8 encode."""
     line = " ".join(text.split())
     return "".join(c for c in line if unicodedata.category(c) not in ("Cc", "Cs"))[:MAX_CAPTION_CHARACTERS]
-
-
-def _new_id(wanted: object, file_name: str, taken: set[str]) -> str:
-    """An id that can be a file's name and is not taken, in any case of its letters; it is added to `taken`."""
-    stem = wanted if isinstance(wanted, str) and wanted else Path(file_name).with_suffix("").as_posix()
-    words = unicodedata.normalize("NFC", re.sub(r"[^\w-]+", "-", stem).strip("-")[:80])
-    base = words.encode()[:MAX_ID_BYTES].decode(errors="ignore") or "image"
-    image_id, count = base, 1
-    while image_id.casefold() in taken:
-        count += 1
-        image_id = f"{base}-{count}"
-    taken.add(image_id.casefold())
-    return image_id

@@ -37,6 +37,12 @@ class Recent(Generic[K, V]):
             self._values.move_to_end(key)
             return self._values[key]
 
+    def drop(self, is_over: Callable[[K], bool]) -> None:
+        """Forget the values of keys that are over."""
+        with self._lock:
+            for key in [key for key in self._values if is_over(key)]:
+                del self._values[key]
+
     def keep(self, key: K, made: V) -> V:
         """The value of a key from now on: the one that is there already, else `made`."""
         with self._lock:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +104,13 @@ class Searcher:
         rows = [self._row(image_id) for image_id in image_ids]
         cosines = self.index.cosines(self.encoder.embed_texts([query])[0])
         return [float(cosines[row]) for row in rows]
+
+    def similarity(self, query: str, images: Sequence[Image.Image]) -> list[float]:
+        """The cosine of words with pictures that the library need not hold, in their order."""
+        if not images:
+            return []
+        vectors = self.encoder.embed_images(images)
+        return [float(cosine) for cosine in vectors @ self.encoder.embed_texts([query])[0]]
 
     def unknown_words(self, query: str) -> frozenset[str]:
         """Words of a query that the encoder was not trained on and that some caption contains."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ragdemo.library.vectors import Embedded
 from ragdemo.models.base import JointEncoder
 
 MAX_SEARCHERS = 4
+MAX_PRIVATE = 32
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Searchers:
 
     def __init__(self, limit: int = MAX_SEARCHERS) -> None:
         self._places: Recent[tuple[object, ...], _Place] = Recent(limit)
+        # visitors' libraries come and go, and must not push out those that everybody uses
+        self._private: Recent[tuple[object, ...], _Place] = Recent(MAX_PRIVATE)
 
     def get(
         self,
@@ -38,9 +42,17 @@ class Searchers:
         progress: Callable[[Embedded], object] = lambda embedded: None,
     ) -> Searcher:
         """The searcher of a library under an encoder; `progress` is told of each part that is embedded."""
-        place = self._places.get((library.folder, library.fingerprint, encoder.fingerprint), _Place)
+        key = (library.folder, library.fingerprint, encoder.fingerprint)
+        self._private.drop(lambda one: _is_over(one, key))
+        place = (self._private if library.is_private else self._places).get(key, _Place)
         with place.building:
             if place.searcher is None:
                 index = open_index(library, encoder, progress=progress)
                 place.searcher = Searcher(library, encoder, known_words=known_words, index=index)
             return place.searcher
+
+
+def _is_over(kept: tuple[object, ...], asked: tuple[object, ...]) -> bool:
+    """Whether a visitor's library is gone, or what is kept is of an earlier state of it."""
+    folder = kept[0]
+    return not os.path.isdir(folder) or (folder == asked[0] and kept[1] != asked[1])  # type: ignore[arg-type]

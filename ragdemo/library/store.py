@@ -1,11 +1,12 @@
 """A library of reference images on disk: an ordinary imagefolder that any dataset loader opens.
 
-    library.json       {"format": 1, "name", "version", "count"}
+    library.json       {"format": 1, "name", "version", "count", "made"?, "private"?}
     metadata.jsonl     one row an image: {"file_name", "text", "id", "sha256", "split"?, further columns}
     images/*           the files; `sha256` is of a file's bytes
     index/             vectors computed from them: see `ragdemo.library.vectors`
 
-Opening a library loads no model and decodes no image; `write_library` is the only writer.
+Opening a library loads no model and decodes no image. `write_library`, `ragdemo.library.building` and
+`ragdemo.library.session` write libraries.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from PIL import Image
 
 from ragdemo.errors import UserError
 from ragdemo.files import shown_name, whole_folder
 from ragdemo.images import read_image
+from ragdemo.library.metadata import is_inside, is_text, line_of, parse_json, read_metadata, read_text
 from ragdemo.profiles import ASSETS
 
 FORMAT = 1
@@ -62,11 +64,25 @@ class NewImage:
 class Library:
     """Read-only view of a library folder."""
 
-    def __init__(self, folder: Path, name: str, version: str, rows: tuple[Row, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        version: str,
+        rows: tuple[Row, ...],
+        is_private: bool = False,
+        made: str = "",
+    ) -> None:
+        """What is computed of a private library stays in its folder, and goes with it.
+
+        `made` is the hash of the build that it came from (`ragdemo.library.building.made_of`), empty if unknown.
+        """
         self.folder = folder
         self.name = name
         self.version = version
         self.rows = rows
+        self.is_private = is_private
+        self.made = made
         self._by_id = {row.id: row for row in rows}
 
     def __len__(self) -> int:
@@ -136,14 +152,16 @@ def open_library(name: str | Path) -> Library:
         raise UserError(
             f"The library {folder} has format {header.get('format')!r}, not {FORMAT}; build it again."
         )
-    if len(rows) != header.get("count"):
+    is_private = header.get("private") is True
+    if len(rows) != header.get("count") and not is_private:  # that of a session changes while it is read
         raise UserError(
             f"The library {folder} lists {len(rows)} images instead of {header.get('count')}; restore or rebuild it."
         )
     ids = {row.id for row in rows}
     if len(ids) != len(rows):
         raise UserError(f"The library {folder} gives {len(rows) - len(ids)} ids twice; rebuild it.")
-    return Library(folder, str(header.get("name", folder.name)), str(header.get("version", "1")), rows)
+    name, version = str(header.get("name", folder.name)), str(header.get("version", "1"))
+    return Library(folder, name, version, rows, is_private, str(header.get("made", "")))
 
 
 def write_library(folder: Path, name: str, images: Iterable[NewImage], *, quality: int = 90) -> Library:
@@ -165,28 +183,26 @@ def write_library(folder: Path, name: str, images: Iterable[NewImage], *, qualit
     return open_library(folder)
 
 
+def webp(image: Image.Image, quality: int = 90, effort: int = 4) -> bytes:
+    """An image's file as libraries keep it; `effort` is WebP's method, 0 to 6."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="WEBP", quality=quality, method=effort)
+    return buffer.getvalue()
+
+
+def row_of(image_id: str, caption: str, data: bytes, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of an image whose file has the given bytes."""
+    digest = hashlib.sha256(data).hexdigest()
+    row = {"file_name": f"images/{image_id}.webp", "text": caption, "id": image_id, "sha256": digest}
+    return row | {key: value for key, value in extra.items() if key not in COLUMNS}
+
+
 def file_sha256(path: Path) -> str | None:
     """Hex sha256 of a file's bytes, `None` if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-def read_metadata(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and object of each line of a `metadata.jsonl`; a bad line raises `UserError`."""
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        data = _parse_json(line)
-        if not isinstance(data, dict):
-            raise UserError(f"Line {number} of {path} is not a JSON object; correct it.")
-        yield number, data
-
-
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value is a text that UTF-8 can encode; JSON and file names may contain lone surrogates."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -196,7 +212,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
             f"There is no library in {folder} ({LIBRARY_FILE} is missing); choose another, or restore the shipped "
             "one (RAGDEMO_ASSETS names its place)."
         )
-    header = _parse_json(_read_text(path))
+    header = parse_json(read_text(path))
     if not isinstance(header, dict) or not is_text(header.get("name", "")):
         raise UserError(f"{path} is damaged; restore or rebuild the library.")
     return header
@@ -227,29 +243,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); correct its permissions.") from error
-
-
-def _parse_json(text: str) -> object:
-    """The value of a JSON text, `None` if it is malformed or nested too deeply."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # ValueError: also a number of too many digits
-        return None
-
-
-def is_inside(file_name: str) -> bool:
-    """Whether a relative file name stays within its folder."""
-    path = Path(file_name)
-    return bool(file_name) and "\0" not in file_name and not path.is_absolute() and ".." not in path.parts
-
-
 def _write_rows(folder: Path, images: Iterable[NewImage], quality: int) -> int:
     (folder / "images").mkdir()
     seen: set[str] = set()
@@ -258,12 +251,8 @@ def _write_rows(folder: Path, images: Iterable[NewImage], quality: int) -> int:
             if new.id in seen or not is_inside(new.id) or "/" in new.id:
                 raise UserError(f"The image id {new.id!r} is given twice or is no file name; choose another.")
             seen.add(new.id)
-            buffer = io.BytesIO()
-            new.image.convert("RGB").save(buffer, format="WEBP", quality=quality, method=6)
-            file_name = f"images/{new.id}.webp"
-            (folder / file_name).write_bytes(buffer.getvalue())
-            digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-            row = {"file_name": file_name, "text": new.caption, "id": new.id, "sha256": digest}
-            row |= {key: value for key, value in new.extra.items() if key not in COLUMNS}
-            metadata.write(json.dumps(row, ensure_ascii=False) + "\n")
+            data = webp(new.image, quality, effort=6)
+            row = row_of(new.id, new.caption, data, new.extra)
+            (folder / row["file_name"]).write_bytes(data)
+            metadata.write(line_of(row))
     return len(seen)

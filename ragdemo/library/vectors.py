@@ -24,8 +24,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root, write_atomically
-from ragdemo.library.contents import cache_name, content_hashes
+from ragdemo.files import write_atomically
+from ragdemo.library.contents import cache_name, content_hashes, derived_root
 from ragdemo.library.store import Library
 
 FORMAT = "1"
@@ -69,8 +69,8 @@ class Embedded:
 
 
 def default_folder(library: Library, encoder: ImageEncoder) -> Path:
-    """The folder of this machine's cache for the vectors of a library under an encoder."""
-    return cache_root() / "index" / f"{cache_name(library)}-{encoder.fingerprint[:16]}"
+    """The folder for the vectors of a library under an encoder; see `derived_root`."""
+    return derived_root(library) / "index" / f"{cache_name(library)}-{encoder.fingerprint[:16]}"
 
 
 def embed_library(

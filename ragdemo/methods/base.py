@@ -68,6 +68,10 @@ class Searcher(Protocol):
         """The cosine of words with given images, in their order; an unknown id raises `UserError`."""
         ...
 
+    def similarity(self, query: str, images: Sequence[Image.Image]) -> list[float]:
+        """The cosine of words with pictures that the library need not hold, in their order."""
+        ...
+
 
 class ReferenceLibrary(Protocol):
     """The images that a searcher's hits name."""

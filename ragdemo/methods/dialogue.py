@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 MAX_LINES = 3
 MAX_LINE_CHARACTERS = 120
 
 _REFUSALS = ("unable", "can't", "cannot", "can’t")
 _BULLET = re.compile(r"^(?:[-*•–—]+|\(?\d{1,2}[.):]\)?)\s*")
+_NO_NAMES = frozenset("a an the and or of in on at by with to from".split())
 _QUOTES = "\"'`“”‘’«»"
 
 
@@ -58,6 +60,21 @@ def parse_lines(reply: str, limit: int = MAX_LINES) -> tuple[str, ...]:
     lines = _clean_lines(reply)
     distinct = {line.casefold(): line for line in reversed(lines)}
     return tuple(line for line in lines if distinct.pop(line.casefold(), None) is not None)[:limit]
+
+
+def as_written(concept: str, prompt: str) -> str:
+    """A concept with a name spelled as in the prompt: what stands there before the same noun, if the prompt lacks it.
+
+    A critic is asked for concepts of the prompt; a small one garbles names that it has never seen ("zoror fish").
+    """
+    asked = re.findall(r"[^\s,.;:!?]+", prompt)
+    places = {word.casefold(): place for place, word in enumerate(asked)}
+    words = concept.split()
+    for place, (word, noun) in enumerate(pairwise(words)):
+        before = asked[places[noun.casefold()] - 1] if places.get(noun.casefold()) else ""
+        if before and word.casefold() not in places and before.casefold() not in _NO_NAMES:
+            words[place] = before
+    return " ".join(words)
 
 
 def parse_captions(reply: str, count: int) -> tuple[str, ...]:

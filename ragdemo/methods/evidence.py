@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -58,18 +58,30 @@ class Evidence:
         searched = len(self.tools.library.rows_of(self.tools.split))
         return References(tuple(used), _distinct(others, taken), searched, seconds)
 
-    def own(self, concepts: Sequence[str]) -> tuple[Reference, ...]:
-        """The person's images in their order; the first answer the first concept, and so on."""
+    def own(self, concepts: Sequence[str], captions: Sequence[str] = ()) -> tuple[Reference, ...]:
+        """The person's images in their order; the first answer the first concept, and so on.
+
+        Each is scored with the caption of its concept, as what is found is; without `captions` with the concept.
+        """
+        queries = dict(zip(concepts, captions or concepts, strict=True))
+        last = len(concepts) - 1
         return tuple(
-            self._own(picture, concepts[min(index // self.per_concept, len(concepts) - 1)])
+            self._own(picture, concepts[min(index // self.per_concept, last)], queries)
             for index, picture in enumerate(self.request.choices.own)
         )
 
-    def _own(self, picture: ImageRef, concept: str) -> Reference:
+    def own_alone(self, concept: str) -> References:
+        """The person's images as the only references, for a picture that is right without any."""
+        start = time.perf_counter()
+        own = self.own((concept,))
+        return References(own, (), 0, time.perf_counter() - start)
+
+    def _own(self, picture: ImageRef, concept: str, queries: Mapping[str, str]) -> Reference:
         image = self.tools.pictures.get(picture.sha256)
         if image is None:
             raise UserError(f"Your picture {picture.name} is not here any more; add it again.")
-        return Reference(own_id(picture), PurePath(picture.name).stem, 1.0, concept, image)
+        (score,) = self.searcher.similarity(queries[concept], [image])
+        return Reference(own_id(picture), PurePath(picture.name).stem, score, concept, image)
 
     def _nearest(
         self, concept: str, caption: str, room: int, taken: Collection[str], avoid: Collection[str]

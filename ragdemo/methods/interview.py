@@ -52,9 +52,14 @@ class Interviewer:
         If no reply can be read the prompt itself is the one concept.
         """
         question = dialogue.needed_question(prompt) if image is None else dialogue.missing_question(prompt)
-        answer = self._ask(question, image, lambda reply: dialogue.parse_lines(reply, self._max_concepts))
+        answer = self._ask(question, image, lambda reply: self._concepts(reply, prompt))
         concepts = answer.value or (prompt,)
         return MissingConcepts(concepts, answer.reply, answer.seconds, answer.understood, answer.tries)
+
+    def _concepts(self, reply: str, prompt: str) -> tuple[str, ...]:
+        """The concepts of a reply as the prompt spells them, each once."""
+        lines = dialogue.parse_lines(reply, self._max_concepts)
+        return tuple(dict.fromkeys(dialogue.as_written(line, prompt) for line in lines))
 
     def captions(self, prompt: str, missing: MissingConcepts) -> RetrievalCaptions:
         """One query per concept; if a reply cannot be read, the prompt itself is the one query."""
@@ -68,7 +73,8 @@ class Interviewer:
         )
         if answer.value is None:
             return RetrievalCaptions((prompt,), (prompt,), answer.reply, answer.seconds, False, answer.tries)
-        return RetrievalCaptions(concepts, answer.value, answer.reply, answer.seconds, True, answer.tries)
+        written = tuple(dialogue.as_written(caption, prompt) for caption in answer.value)
+        return RetrievalCaptions(concepts, written, answer.reply, answer.seconds, True, answer.tries)
 
     def rephrase(self, prompt: str) -> Rephrased:
         """The prompt without rare words; the prompt as it is if no reply can be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from PIL import Image
@@ -41,12 +42,21 @@ class Runner(Protocol):
         ...
 
     def run(
-        self, request: Request, known: Sequence[Event] = (), pictures: Pictures | None = None
+        self,
+        request: Request,
+        known: Sequence[Event] = (),
+        pictures: Pictures | None = None,
+        own: Path | None = None,
     ) -> Generator[Event, None, None]:
-        """The events of one run as they happen (see `Method.run`); waits for the models and for other runs."""
+        """The events of one run as they happen (see `Method.run`); waits for the models and for other runs.
+
+        `own` is the folder of the visitor's library, which the name `OWN_LIBRARY` stands for; here and below.
+        """
         ...
 
-    def counterfactuals(self, request: Request, events: Sequence[Event]) -> Generator[Event, None, None]:
+    def counterfactuals(
+        self, request: Request, events: Sequence[Event], own: Path | None = None
+    ) -> Generator[Event, None, None]:
         """Progress, and a `Counterfactual` for each thing that can be changed about a finished run."""
         ...
 
@@ -58,6 +68,7 @@ class Runner(Protocol):
         profile: str = DEFAULT_PROFILE,
         hybrid: bool | None = None,
         split: str | None = None,
+        own: Path | None = None,
     ) -> Sequence[Reference]:
         """The `k` nearest pictures of a library, or of one split, best first; waits for the encoder only."""
         ...

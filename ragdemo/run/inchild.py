@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,21 @@ class InChild:
             return Status("failed", str(error))
 
     def run(
-        self, request: Request, known: Sequence[Event] = (), pictures: Pictures | None = None
+        self,
+        request: Request,
+        known: Sequence[Event] = (),
+        pictures: Pictures | None = None,
+        own: Path | None = None,
     ) -> Generator[Event, None, None]:
         """See `Runner.run`."""
         check_request(request)
-        yield from self._child.iterate(RUNNER, "run", request, tuple(known), dict(pictures or {}))
+        yield from self._child.iterate(RUNNER, "run", request, tuple(known), dict(pictures or {}), own)
 
-    def counterfactuals(self, request: Request, events: Sequence[Event]) -> Generator[Event, None, None]:
+    def counterfactuals(
+        self, request: Request, events: Sequence[Event], own: Path | None = None
+    ) -> Generator[Event, None, None]:
         """See `Runner.counterfactuals`."""
-        yield from self._child.iterate(RUNNER, "counterfactuals", request, tuple(events))
+        yield from self._child.iterate(RUNNER, "counterfactuals", request, tuple(events), own)
 
     def search(
         self,
@@ -69,9 +76,10 @@ class InChild:
         profile: str = DEFAULT_PROFILE,
         hybrid: bool | None = None,
         split: str | None = None,
+        own: Path | None = None,
     ) -> Sequence[Reference]:
         """See `Runner.search`."""
-        return self._child.call(RUNNER, "search", query, k, library, profile, hybrid, split)
+        return self._child.call(RUNNER, "search", query, k, library, profile, hybrid, split, own)
 
     def _start(self, profile: str | None) -> None:
         with suppress(ModelError, UserError):  # `status` says it

@@ -20,6 +20,7 @@ from ragdemo.counterfactuals import draw_changes
 from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference
 from ragdemo.library.catalogue import Catalogue
+from ragdemo.library.store import Library, open_library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
 from ragdemo.methods.evidence import reference_of
@@ -28,7 +29,7 @@ from ragdemo.models.downloads import require_downloads
 from ragdemo.models.fingerprints import weights_of
 from ragdemo.models.registry import Models
 from ragdemo.profiles import DEFAULT_PROFILE, PROFILES, Profile, get_profile
-from ragdemo.request import Request, folded
+from ragdemo.request import OWN_LIBRARY, Request, folded
 from ragdemo.run.base import Pictures, Status, check_request, offered_methods
 from ragdemo.run.child_server import cancelled
 from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
@@ -97,32 +98,40 @@ class InProcess:
         profile: str = DEFAULT_PROFILE,
         library: str = "pocket",
         needs: Sequence[Role[Any]] | None = None,
+        own: Path | None = None,
     ) -> Tools:
         """Models and a library for one run, also for measuring them apart from a method.
 
         Waits until the roles in `needs`, without them all roles of the profile, are loaded.
         """
-        row, opened = get_profile(profile), self.catalogue.open(library)
+        row, opened = get_profile(profile), self._opened(library, own)
         models = self._ready(row, all_roles(row) if needs is None else needs)
         split = REFERENCE_SPLIT if REFERENCE_SPLIT in opened.splits else None
         names = versions() | {"profile": row.name} | _other_critic(row)
-        searcher = partial(self._searcher, models, library)
+        searcher = partial(self._searcher, models, opened)
         return Tools(models, searcher, opened, row, names, weights_of(row), split)
 
     def run(
-        self, request: Request, known: Sequence[Event] = (), pictures: Pictures | None = None
+        self,
+        request: Request,
+        known: Sequence[Event] = (),
+        pictures: Pictures | None = None,
+        own: Path | None = None,
     ) -> Generator[Event, None, None]:
         """See `Runner.run`."""
         check_request(request)
         method = get_method(request.method)
         # before the slot is taken: nobody waits for what only this run has to load
-        tools = replace(self.tools(request.profile, request.library, method.needs), pictures=pictures or {})
+        tools = self.tools(request.profile, request.library, method.needs, own)
+        tools = replace(tools, pictures=pictures or {})
         yield from self._alone(lambda: method.run(request, tools, known))
 
-    def counterfactuals(self, request: Request, events: Sequence[Event]) -> Generator[Event, None, None]:
+    def counterfactuals(
+        self, request: Request, events: Sequence[Event], own: Path | None = None
+    ) -> Generator[Event, None, None]:
         """See `Runner.counterfactuals`."""
         check_request(request)
-        tools = self.tools(request.profile, request.library, get_method(request.method).needs)
+        tools = self.tools(request.profile, request.library, get_method(request.method).needs, own)
         yield from self._alone(lambda: draw_changes(request, events, tools))
 
     def search(
@@ -133,13 +142,14 @@ class InProcess:
         profile: str = DEFAULT_PROFILE,
         hybrid: bool | None = None,
         split: str | None = None,
+        own: Path | None = None,
     ) -> list[Reference]:
         """See `Runner.search`."""
         query = folded(query, "query") if isinstance(query, str) else query
-        opened = self.catalogue.open(library)
+        opened = self._opened(library, own)
         models = self._ready(get_profile(profile), (ENCODER,))
         try:
-            searcher = self._searcher(models, library)
+            searcher = self._searcher(models, opened)
             if isinstance(query, str):
                 hits = searcher.search_text(query, k, split, hybrid=hybrid)
             else:
@@ -191,15 +201,21 @@ class InProcess:
 
     def _prepare_search(self, models: Models, library: str) -> None:
         if models.has(ENCODER):
-            self._searcher(models, library)
+            self._searcher(models, self.catalogue.open(library))
 
-    def _searcher(self, models: Models, library: str) -> Searcher:
+    def _opened(self, library: str, own: Path | None) -> Library:
+        """The library of a name; that of a visitor is in the folder `own`."""
+        return (
+            open_library(own) if library == OWN_LIBRARY and own is not None else self.catalogue.open(library)
+        )
+
+    def _searcher(self, models: Models, library: Library) -> Searcher:
         from ragdemo.library.search import read_known_words
 
         encoder = models.get(ENCODER)
         file = models.profile.spec(ENCODER.name).options.get("known_words")
         known_words = read_known_words(Path(file)) if file else None
-        return self._searchers.get(self.catalogue.open(library), encoder, known_words, _say_progress)
+        return self._searchers.get(library, encoder, known_words, _say_progress)
 
 
 class _Loading:

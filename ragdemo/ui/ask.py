@@ -27,6 +27,8 @@ _SCRIPT = Path(__file__).with_name("actions.js").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 """What the buttons inside a run's blocks do."""
 _PASTE = Path(__file__).with_name("paste.js").read_text(encoding="utf-8")
+_OWN = """document.addEventListener("own", ({detail}) => trigger("click", detail));"""
+KEPT = "Kept on this server for your session alone, and deleted with it. A run always uses them."
 _ACTIONS = """<div class="actions"><button type="button" id="run">Run</button>
 <button type="button" id="stop" ${value.busy ? "" : "hidden"}>Stop</button></div>
 <p id="announcement" class="${value.phase}" role="${value.phase === "failed" ? "alert" : "status"}">${value.text}</p>"""
@@ -202,7 +204,8 @@ def _build_own() -> tuple[gr.File, gr.HTML, gr.Accordion]:
             height=120,
             elem_id="own",
         )
-        own_list = html("", js_on_load=SCRIPT, elem_id="own-list")
+        own_list = html("", js_on_load=f"{SCRIPT}\n{_OWN}", elem_id="own-list")
+        html(render("sentence.html", text=KEPT), elem_id="own-kept")
     return own, own_list, place
 
 

@@ -20,6 +20,7 @@ from ragdemo.ui.story import Kept, Phase, Story, recorded
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from ragdemo.invention import Inventor
     from ragdemo.library.catalogue import Catalogue
     from ragdemo.methods.base import Method
     from ragdemo.methods.chapters import Chapter
@@ -39,7 +40,8 @@ class Services:
     """What the page is given: where the models run, libraries, what can run, and what belongs to this installation.
 
     `check` raises `UserError` for a request that cannot run. `recorded` gives the events of a recorded run of a prompt,
-    none if there is none. `checklist` says what of a prompt a picture shows; no method is ever told.
+    none if there is none. `checklist` says what of a prompt a picture shows; no method is ever told. `inventor` draws
+    what a visitor invents, if the models' world allows it.
     """
 
     runner: Runner
@@ -49,6 +51,7 @@ class Services:
     check: Callable[[Request], None]
     recorded: Callable[[str], Sequence[Event]] = lambda _prompt: ()
     checklist: Checklist = lambda _prompt, _image: ()
+    inventor: Inventor | None = None
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -97,6 +100,7 @@ class Blocks:
     download: gr.HTML
     story: gr.State
     shelf: gr.State
+    own: gr.State
     pill: gr.HTML
     services: Services
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from markupsafe import Markup
 
+from ragdemo.request import OWN_LIBRARY
 from ragdemo.ui.markup import render
 
 if TYPE_CHECKING:
+    from ragdemo.library.catalogue import Catalogue
+    from ragdemo.library.session import SessionLibrary
     from ragdemo.run.offers import Offer
 
 Key = tuple[str, str]
@@ -28,6 +31,19 @@ def sentence_of(offer: Offer, method: str) -> Markup:
     """What a method does; nothing if the profile does not offer it."""
     text = next((row.sentence for row in offer.methods if row.name == method), "")
     return render("sentence.html", text=text)
+
+
+def libraries_of(catalogue: Catalogue, own: SessionLibrary, chosen: str) -> dict[str, Any]:
+    """The libraries as a dropdown holds them, at the chosen one if it is there; one's own if it has pictures."""
+    choices = [(name, name) for name in catalogue.names()]
+    if len(own):
+        choices.append((f"{OWN_LIBRARY} · {len(own)} pictures", OWN_LIBRARY))
+    values = [value for _, value in choices]
+    return {
+        "choices": choices,
+        "value": chosen if chosen in values else values[0],
+        "visible": len(choices) > 1,
+    }
 
 
 def follow_choice(

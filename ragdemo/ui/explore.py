@@ -11,10 +11,12 @@ import gradio as gr
 
 from ragdemo.errors import UserError
 from ragdemo.events import Result
+from ragdemo.library.session import SessionLibrary
 from ragdemo.recipe import png_with_recipe, read_png
-from ragdemo.request import Request
+from ragdemo.request import OWN_LIBRARY, Request
 from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
 from ragdemo.ui.blocks import Blocks, Services, Updates
+from ragdemo.ui.invent import build_invent, wire_invent
 from ragdemo.ui.link import fields_of, request_of
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 class Explore:
     """Builds the tab inside the current Blocks context; `Runs` makes its runs."""
 
-    def __init__(self, services: Services, pill: gr.HTML, quiet: dict[str, Any]) -> None:
-        """`quiet` are the options of events that show no progress."""
+    def __init__(self, services: Services, pill: gr.HTML, own: gr.State, quiet: dict[str, Any]) -> None:
+        """`own` holds the visitor's library; `quiet` are the options of events that show no progress."""
         self._services = services
         self._recorded: dict[str, Story] = {}
         example = next(iter(services.vocabulary.examples(1)), "")
@@ -49,6 +51,7 @@ class Explore:
                 libraries = services.catalogue.names()
                 ask = build_ask(services.offers, libraries, services.vocabulary, quiet)
             with gr.Column(elem_id="story", min_width=300):
+                panel = build_invent(services.inventor, quiet) if services.inventor else None
                 row = html(js_on_load=SCRIPT, elem_id="row")
                 below = html(js_on_load=_with_scripts(services.methods, SCRIPT), elem_id="below")
                 check = html(js_on_load=SCRIPT, elem_id="check")
@@ -56,7 +59,7 @@ class Explore:
                 self.looked = html(None, visible=False)
         shelf = gr.State(Shelf(), delete_callback=Shelf.delete)
         self.blocks = Blocks(
-            ask, row, below, check, download, gr.State(Kept.of(first)), shelf, pill, services
+            ask, row, below, check, download, gr.State(Kept.of(first)), shelf, own, pill, services
         )
         for block, value in self.blocks.of_story(first).items():
             block.value = value
@@ -64,6 +67,9 @@ class Explore:
             ask.seed.value = first.request.seed
         self.runs = Runs(services, self.blocks)
         self._wire(quiet)
+        self.invented: Any = None
+        if panel is not None:
+            self.invented = wire_invent(panel, self.runs, self.blocks, services.catalogue, quiet)
 
     @property
     def link_outputs(self) -> list[Any]:
@@ -77,12 +83,13 @@ class Explore:
         controls = (one.component for controls in ask.panel.controls.values() for one in controls)
         return [ask.profile, ask.method, ask.seed, ask.library, *controls]
 
-    def _of_request(self, request: Request) -> Updates:
+    def _of_request(self, request: Request, own: SessionLibrary | None = None) -> Updates:
         """The column as it asks for all of a request but its prompt; a library that is not here is left out."""
         ask = self.blocks.ask
         profile = self._services.profile(request.profile)
         fields = {ask.profile: profile, ask.method: request.method, ask.seed: request.seed}
-        if request.library in self._services.catalogue.names():
+        has_own = request.library == OWN_LIBRARY and own is not None and len(own) > 0
+        if has_own or request.library in self._services.catalogue.names():
             fields[ask.library] = request.library
         return fields | ask.panel.updates((profile, request.method), request.settings)
 
@@ -143,7 +150,7 @@ class Explore:
         running = gr.on(
             triggers,
             act,
-            {*ask.inputs, blocks.story, blocks.shelf},
+            {*ask.inputs, blocks.story, blocks.shelf, blocks.own},
             self.runs.outputs,
             api_visibility="private",
             trigger_mode=mode,
@@ -157,7 +164,7 @@ class Explore:
     def _wire_files(self, quiet: dict[str, Any]) -> None:
         ask, blocks = self.blocks.ask, self.blocks
         opening = [ask.prompt, *self._fields, blocks.story, ask.actions, ask.saved]
-        ask.saved.upload(self._open, [ask.saved, blocks.shelf], opening, **quiet)
+        ask.saved.upload(self._open, [ask.saved, blocks.shelf, blocks.own], opening, **quiet)
         # apart from runs: a picture that comes while one goes on is not lost
         own = [blocks.shelf, ask.own_list, ask.own, ask.own_place, ask.actions]
         ask.own.upload(self._add_own, [blocks.shelf, ask.own], own, **quiet)
@@ -165,7 +172,7 @@ class Explore:
             None, ask.pasted, ask.own, js="(files) => [files]", api_visibility="private"
         )
         pasted.then(self._add_own, [blocks.shelf, ask.own], own, **quiet)
-        ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
+        ask.own_list.click(self._change_own, {blocks.shelf}, own, **quiet)
         blocks.below.download(self._download, {blocks.story}, blocks.download, **quiet)
 
     def _add_own(self, shelf: Shelf, files: list[str], visit: gr.Request) -> Updates:
@@ -176,12 +183,19 @@ class Explore:
                 shelf = shelf.added(file)
             except UserError as error:
                 sentences.append(str(error))
+            Path(file).unlink(missing_ok=True)  # what came is kept in the session's folder alone
         return self._of_shelf(shelf, visit, " ".join(sentences))
 
-    def _remove_own(self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
-        """One's own pictures without one."""
+    def _change_own(self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
+        """One's own pictures without one, or with another name for it."""
         shelf: Shelf = data[self.blocks.shelf]
-        return self._of_shelf(shelf.removed(str(getattr(event, "id", ""))), visit, "")
+        act, sha256 = str(getattr(event, "act", "")), str(getattr(event, "id", ""))
+        if act == "remove":
+            return self._of_shelf(shelf.removed(sha256), visit, "")
+        try:
+            return self._of_shelf(shelf.renamed(sha256, str(getattr(event, "name", ""))), visit, "")
+        except UserError as error:
+            return self._of_shelf(shelf, visit, str(error))
 
     def _of_shelf(self, shelf: Shelf, visit: gr.Request, sentence: str) -> Updates:
         """The shelf as it is now; unless a run goes on, the browser asks for the last one to go on with it."""
@@ -194,7 +208,7 @@ class Explore:
             return shown | blocks.say(_NEXT_RUN, "running", busy=True)
         return shown | blocks.say("", "own")
 
-    def _open(self, file: str, shelf: Shelf, visit: gr.Request) -> Updates:
+    def _open(self, file: str, shelf: Shelf, own: SessionLibrary, visit: gr.Request) -> Updates:
         """What a saved picture was asked with, in the fields of the page; the browser then asks for it to be drawn."""
         ask, blocks = self.blocks.ask, self.blocks
         if self.runs.line.holds(visit.session_hash or ""):
@@ -206,7 +220,7 @@ class Explore:
         except UserError as error:
             return blocks.say(str(error)) | {ask.saved: None}
         said = blocks.say("Starting …", "opened")
-        fields = {ask.prompt: request.prompt, ask.saved: None} | self._of_request(request)
+        fields = {ask.prompt: request.prompt, ask.saved: None} | self._of_request(request, own)
         return fields | {blocks.story: Story(request=request, opened=recipe)} | said
 
     def _download(self, data: dict[Any, Any]) -> str:

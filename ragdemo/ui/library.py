@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
 from ragdemo.errors import UserError
-from ragdemo.events import Reference
 from ragdemo.images import read_image
+from ragdemo.library.catalogue import page_of
+from ragdemo.library.session import SessionLibrary
+from ragdemo.request import OWN_LIBRARY
 from ragdemo.ui.api import SEARCH_QUEUE
-from ragdemo.ui.ask import SCRIPT
-from ragdemo.ui.blocks import SENTENCES
+from ragdemo.ui.ask import SCRIPT, Ask
+from ragdemo.ui.blocks import SENTENCES, Services
+from ragdemo.ui.choice import libraries_of
 from ragdemo.ui.markup import render
+from ragdemo.ui.own_library import OwnLibrary
 from ragdemo.ui.style import html
 
 if TYPE_CHECKING:
-    from ragdemo.library.catalogue import Catalogue
-    from ragdemo.run.base import Runner
+    from ragdemo.library.store import Library
 
 PAGE_SIZE = 24
 _FOUND = 12
 _ALL = "all kinds"
+_ORIGINS = ("author", "creator", "artist", "credit", "attribution", "source", "url")
+_LICENCES = ("license", "licence", "rights")
 
 
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(
-        self, runner: Runner, catalogue: Catalogue, profile: gr.Dropdown, quiet: dict[str, Any]
-    ) -> None:
-        """`profile` says whose encoder searches; `quiet` are the options of an event that shows no progress."""
-        self._runner, self._catalogue, self._profile = runner, catalogue, profile
-        names = catalogue.names()
+    def __init__(self, services: Services, ask: Ask, own: gr.State, quiet: dict[str, Any]) -> None:
+        """The profile in the column `ask` searches; `quiet` are the options of an event that shows no progress."""
+        self._services, self._runner, self._catalogue = services, services.runner, services.catalogue
+        self._ask, self._profile, self._own = ask, ask.profile, own
+        names = self._catalogue.names()
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
                 label="Search by words",
@@ -44,7 +49,11 @@ class LibraryTab:
                 min_width=240,
             )
             self.kind = gr.Dropdown(
-                **self._offered(names[0]), label="Browse", elem_id="library-kind", scale=1, min_width=160
+                **self._offered(names[0], SessionLibrary()),
+                label="Browse",
+                elem_id="library-kind",
+                scale=1,
+                min_width=160,
             )
             self.library = gr.Dropdown(
                 list(names),
@@ -64,6 +73,7 @@ class LibraryTab:
         with gr.Row(elem_id="library-pager") as self.pager:
             self.previous = gr.Button("← Previous", size="sm", scale=0, min_width=110)
             self.next = gr.Button("Next →", size="sm", scale=0, min_width=110)
+        self.mine = OwnLibrary(self._runner, own, ask.profile, quiet)
         self._page = gr.State(0)
         self._wire(quiet)
 
@@ -72,42 +82,63 @@ class LibraryTab:
         """What `show_first` fills, in order."""
         return [self.summary, self.cards, self.pager, self.previous, self.next, self._page]
 
-    def show_first(self, library: str, kind: str = _ALL) -> tuple[Any, ...]:
-        """The first page of a kind."""
-        return self._show(library, kind, 0)
+    @property
+    def all_outputs(self) -> list[Any]:
+        """What `show_own` fills, in order."""
+        return [self._ask.library, self.library, self.kind, self.query, *self.outputs, *self.mine.outputs]
 
-    def _offered(self, library: str) -> dict[str, Any]:
+    def show_first(self, library: str, own: SessionLibrary, kind: str = _ALL) -> tuple[Any, ...]:
+        """The first page of a kind."""
+        return self._show(library, own, kind, 0)
+
+    def show_own(self, own: SessionLibrary) -> tuple[Any, ...]:
+        """The visitor's own library, which is asked and shown from now on; the first one if theirs is empty."""
+        offered = libraries_of(self._catalogue, own, OWN_LIBRARY)
+        kinds = gr.update(**self._offered(offered["value"], own))
+        shown = self.show_first(offered["value"], own)
+        return gr.update(**offered), gr.update(**offered), kinds, "", *shown, *self.mine.shown(own)
+
+    def _opened(self, library: str, own: SessionLibrary) -> Library:
+        return own.library if library == OWN_LIBRARY else self._catalogue.open(library)
+
+    def _offered(self, library: str, own: SessionLibrary) -> dict[str, Any]:
         """The kinds of a library as a dropdown holds them, which is hidden if there are none."""
         try:
-            rows = self._catalogue.open(library).rows
+            rows = self._opened(library, own).rows
         except UserError:
             rows = ()  # the tab says it
         kinds = sorted({str(row.extra["kind"]) for row in rows if "kind" in row.extra})
         return {"choices": [_ALL, *kinds], "value": _ALL, "visible": bool(kinds)}
 
     def _wire(self, quiet: dict[str, Any]) -> None:
-        browsing = [self.library, self.kind]
+        browsing = [self.library, self._own, self.kind]
         # each empties the words: what is browsed is not what they find
         gr.on(
             [self.kind.input, self.summary.click],
-            lambda library, kind: ["", *self.show_first(library, kind)],
+            lambda library, own, kind: ["", *self.show_first(library, own, kind)],
             browsing,
             [self.query, *self.outputs],
             **quiet,
         )
         self.library.input(
-            lambda library: [gr.Dropdown(**self._offered(library)), "", *self.show_first(library)],
-            self.library,
+            lambda library, own: [
+                gr.Dropdown(**self._offered(library, own)),
+                "",
+                *self.show_first(library, own),
+            ],
+            [self.library, self._own],
             [self.kind, self.query, *self.outputs],
             **quiet,
         )
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.click(
-                lambda library, kind, page, step=step: self._show(library, kind, page + step),
+                lambda library, own, kind, page, step=step: self._show(library, own, kind, page + step),
                 [*browsing, self._page],
                 self.outputs,
                 **quiet,
             )
+        for change in (self.mine.added, self.mine.changed):
+            change.then(self.show_own, self._own, self.all_outputs, **quiet)
         searching: dict[str, Any] = {
             "outputs": self.outputs,
             "api_visibility": "private",
@@ -115,25 +146,30 @@ class LibraryTab:
             "show_progress_on": [self.summary],
             **SEARCH_QUEUE,
         }
-        searched = [self.library, self._profile]
+        searched = [self.library, self._profile, self._own]
         self.query.submit(self._search_words, [self.query, self.kind, *searched], **searching)
         searching["outputs"] = [*self.outputs, self.picture]
         self.picture.upload(self._search_picture, [self.picture, *searched], **searching)
 
-    def _show(self, library: str, kind: str, page: int) -> tuple[Any, ...]:
+    def _show(self, library: str, own: SessionLibrary, kind: str, page: int) -> tuple[Any, ...]:
         page = max(page, 0)
         try:
-            found = self._catalogue.browse(
-                library, None if kind == _ALL else kind, page * PAGE_SIZE, PAGE_SIZE
-            )
-            opened = self._catalogue.open(library)
+            opened = self._opened(library, own)
+            found = page_of(opened, None if kind == _ALL else kind, page * PAGE_SIZE, PAGE_SIZE)
             items = [
-                {"id": row.id, "caption": row.caption, "image": opened.image(row.id)} for row in found.rows
+                {
+                    "id": row.id,
+                    "caption": row.caption,
+                    "image": opened.image(row.id),
+                    "credit": credit_of(row.extra),
+                }
+                for row in found.rows
             ]
         except UserError as error:
             return _nothing(str(error))
         last = max(0, (found.total - 1) // PAGE_SIZE)
         summary = {"total": found.total, "kind": kind, "page": page + 1, "pages": last + 1}
+        summary["strange"] = self._is_strange(opened)
         return (
             render("summary.html", **summary),
             render("library.html", items=items, scored=False),
@@ -143,26 +179,46 @@ class LibraryTab:
             page,
         )
 
-    def _search_words(self, text: str, kind: str, library: str, profile: str) -> tuple[Any, ...]:
-        if not text.strip():
-            return self.show_first(library, kind)
-        return self._search(text, library, profile, words=text)
+    def _is_strange(self, library: Library) -> bool:
+        """Whether no models that are offered can draw what a library shows."""
+        kinds = self._services.vocabulary.kinds
+        draws_all = any(not offer.profile.knows_world_alone for offer in self._services.offers.here)
+        return not draws_all and not any(row.extra.get("kind") in kinds for row in library.rows)
 
-    def _search_picture(self, file: str, library: str, profile: str) -> tuple[Any, ...]:
+    def _search_words(
+        self, text: str, kind: str, library: str, profile: str, own: SessionLibrary
+    ) -> tuple[Any, ...]:
+        if not text.strip():
+            return self.show_first(library, own, kind)
+        return self._search(text, library, profile, own, words=text)
+
+    def _search_picture(self, file: str, library: str, profile: str, own: SessionLibrary) -> tuple[Any, ...]:
         try:
             image = read_image(file)
         except UserError as error:
             return *_nothing(str(error)), None
-        return *self._search(image, library, profile, picture=image), None
+        return *self._search(image, library, profile, own, picture=image), None
 
-    def _search(self, query: str | Image.Image, library: str, profile: str, **shown: Any) -> tuple[Any, ...]:
+    def _search(
+        self, query: str | Image.Image, library: str, profile: str, own: SessionLibrary, **shown: Any
+    ) -> tuple[Any, ...]:
         try:
-            found: list[Reference] = list(self._runner.search(query, _FOUND, library, profile))
+            opened = self._opened(library, own)
+            found = self._runner.search(query, _FOUND, library, profile, own=own.folder)
+            items = [{**vars(one), "credit": credit_of(opened.row(one.id).extra)} for one in found]
         except SENTENCES as error:
             return _nothing(str(error))
         summary = render("summary.html", found=len(found), **shown)
-        cards = render("library.html", items=found, scored=True)
+        cards = render("library.html", items=items, scored=True)
         return summary, cards, gr.update(visible=False), gr.skip(), gr.skip(), 0
+
+
+def credit_of(extra: Mapping[str, Any]) -> str:
+    """Who made a picture or where it is from, and its licence, as far as its metadata have them."""
+    said = {key.lower(): value for key, value in extra.items() if isinstance(value, str) and value.strip()}
+    origin = next((said[key] for key in _ORIGINS if key in said), "")
+    licence = next((said[key] for key in _LICENCES if key in said), "")
+    return " · ".join(part[:80] for part in (origin, licence) if part)
 
 
 def _nothing(sentence: str) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -150,6 +150,7 @@ def _environment() -> Environment:
         "marked": marked,
         "duration": duration,
         "slug": slug,
+        "stem": lambda name: PurePath(name).stem,
         "base64": lambda data: base64.b64encode(data).decode("ascii"),
     }
     environment.globals["ui"] = environment.get_template("macros.html").module

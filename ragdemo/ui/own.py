@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from markupsafe import Markup
 from PIL import Image
@@ -18,10 +13,13 @@ from ragdemo.errors import UserError
 from ragdemo.files import write_atomically
 from ragdemo.images import encode_png, image_sha256, read_image
 from ragdemo.recipe import UNKNOWN_CONTENT
-from ragdemo.request import MAX_OWN_IMAGES, ImageRef
+from ragdemo.request import MAX_OWN_IMAGES, ImageRef, folded
+from ragdemo.sessions import SessionFolder, new_session_folder
 from ragdemo.ui.markup import data_url, render
 
 _THUMBNAIL_SIDE = 128
+_LONGEST_NAME = 120
+_SHORT = 8  # letters of a hash in a card
 _TOO_MANY = f"A run takes {MAX_OWN_IMAGES} pictures of yours at most; remove one first."
 
 
@@ -29,7 +27,7 @@ _TOO_MANY = f"A run takes {MAX_OWN_IMAGES} pictures of yours at most; remove one
 class Shelf:
     """At most `MAX_OWN_IMAGES` pictures; `folder` is made for the first one and goes with the last shelf in it."""
 
-    folder: _Folder | None = None
+    folder: SessionFolder | None = None
     refs: tuple[ImageRef, ...] = ()
 
     def added(self, path: str | Path) -> Shelf:
@@ -40,15 +38,24 @@ class Shelf:
         is_known = sha256 in {ref.sha256 for ref in self.refs}
         if not is_known and len(self.refs) == MAX_OWN_IMAGES:
             raise UserError(_TOO_MANY)
-        folder = self.folder or _new_folder()
+        folder = self.folder or new_session_folder()
         # also a known one: a cleaner of temporary files may have taken it
         write_atomically(folder.path / f"{sha256}.png", encode_png(image))
         new = () if is_known else (ImageRef(sha256=sha256, name=name[-255:]),)
         return Shelf(folder, (*self.refs, *new))
 
+    def renamed(self, sha256: str, name: str) -> Shelf:
+        """With another name for a picture; raises `UserError` if it is none."""
+        words = folded(name, "name")[:_LONGEST_NAME]
+        refs = tuple(
+            ref.changed(name=f"{words}{PurePath(ref.name).suffix}") if _has(ref, sha256) else ref
+            for ref in self.refs
+        )
+        return replace(self, refs=refs)
+
     def removed(self, sha256: str) -> Shelf:
         """Without a picture."""
-        refs = tuple(ref for ref in self.refs if ref.sha256 != sha256)
+        refs = tuple(ref for ref in self.refs if not _has(ref, sha256))
         for gone in set(self.refs) - set(refs):
             self._path(gone.sha256).unlink(missing_ok=True)
         return replace(self, refs=refs)
@@ -89,35 +96,9 @@ class Shelf:
         return self.folder.path / f"{sha256}.png"
 
 
-class _Folder:
-    """The files of one session; a session that Gradio drops, without a word, takes them along."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._finalizer = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
-
-    def __deepcopy__(self, _memo: object) -> _Folder:
-        return self  # Gradio copies a state's first value
-
-    def delete(self) -> None:
-        """Remove them."""
-        self._finalizer()
-
-
-@cache
-def _root() -> tempfile.TemporaryDirectory[str]:
-    """The folder of all sessions, which ends with this process."""
-    return tempfile.TemporaryDirectory(prefix="ragdemo-own-")
-
-
-def _new_folder() -> _Folder:
-    try:
-        os.makedirs(_root().name, mode=0o700, exist_ok=True)  # a cleaner of temporary files may have taken it
-        return _Folder(Path(tempfile.mkdtemp(dir=_root().name)))
-    except OSError as error:
-        raise UserError(
-            f"The server has no room for pictures ({error.strerror}); try again later."
-        ) from error
+def _has(ref: ImageRef, sha256: str) -> bool:
+    """Whether a picture is meant by its hash or, as a card has it, by the beginning of that."""
+    return len(sha256) >= _SHORT and ref.sha256.startswith(sha256)
 
 
 def _is_same(here: ImageRef, wanted: ImageRef) -> bool:

@@ -35,10 +35,21 @@ element.addEventListener("click", (event) => {
     trigger("click", {act: button.dataset.act, id: button.dataset.id});
     disable("#story");  // until this press is answered, another would not be taken
   }
+  if (button.dataset.ownRemove) own({act: "remove", id: button.dataset.ownRemove});
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
   if ("enlarge" in button.dataset)
     document.fullscreenElement ? document.exitFullscreen() : button.parentElement.requestFullscreen();
+});
+// One's own pictures are changed in one place, whatever block they are shown in.
+const own = (detail) => document.dispatchEvent(new CustomEvent("own", {detail}));
+element.addEventListener("change", ({target}) => {
+  if (target.dataset.own) own({act: "name", id: target.dataset.own, name: target.value});
+  if ("add" in target.dataset)
+    document.dispatchEvent(new CustomEvent("own-files", {detail: [...target.files]}));
+});
+element.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.dataset.own) event.target.blur();
 });
 element.addEventListener("input", (event) => {
   if (event.target.type === "range") divide(event.target);

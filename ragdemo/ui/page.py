@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ragdemo.library.session import SessionLibrary
 from ragdemo.ui.api import build_api
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.explore import OPENED, Explore
@@ -31,13 +32,16 @@ def build_page(services: Services) -> gr.Blocks:
             status = runner.status(services.profile(""))
             pill = html(render("pill.html", status=status), elem_id="pill")
         quiet = quiet_options(pill)
+        own = gr.State(SessionLibrary(), delete_callback=SessionLibrary.delete)
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                explore = Explore(services, pill, quiet)
+                explore = Explore(services, pill, own, quiet)
             with gr.Tab("Library"):
-                library = LibraryTab(runner, services.catalogue, explore.blocks.ask.profile, quiet)
+                library = LibraryTab(services, explore.blocks.ask, own, quiet)
         _watch_models(page, runner, explore.blocks.ask.profile, pill, quiet)
-        page.load(library.show_first, library.library, library.outputs, **quiet)
+        page.load(library.show_first, [library.library, own], library.outputs, **quiet)
+        if explore.invented is not None:
+            explore.invented.then(library.show_own, own, library.all_outputs, **quiet)
         opened = page.load(explore.open_link, None, explore.link_outputs, **quiet)
         blocks, actions = explore.blocks, explore.blocks.ask.actions
         shown = [actions, blocks.row, blocks.below]

@@ -23,6 +23,7 @@ from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, with_choice
 
 if TYPE_CHECKING:
+    from ragdemo.library.session import SessionLibrary
     from ragdemo.recipe import Recipe
     from ragdemo.run.base import Status
 
@@ -107,33 +108,34 @@ class Runs:
         """What a press leads to; raises `UserError` with what is wrong about it."""
         shelf: Shelf = data[self._blocks.shelf]
         act, before = str(getattr(event, "act", "")), self._blocks.outline_in(data)
+        own: SessionLibrary = data[self._blocks.own]
         if act == "run":
-            return self._fresh(self._request(data, before.request), shelf)
+            return self._fresh(self.request(data, before.request), shelf, own)
         if act == "redraw" and before.request is not None:
-            return self._fresh(before.request, shelf, before.opened)
+            return self._fresh(before.request, shelf, own, before.opened)
         story = self._blocks.story_in(data)
         if act == "check" and story.can_choose:
-            return self._counterfactuals(story)
+            return self._counterfactuals(story, own)
         if act == "own":
-            return self._with_own(story, shelf)
+            return self._with_own(story, shelf, own)
         request = with_choice(story, act, str(getattr(event, "id", "")))
         if request is None:
             return Step(story)
         if act in ("pin", "unpin"):
             return Step(replace(story, request=request))
-        return self._again(story, request, shelf)
+        return self._again(story, request, shelf, own)
 
     def _tuned(self, data: Mapping[Any, Any]) -> Step:
         """A run of what the column says, if it differs from a run that has ended in its settings alone."""
         story = self._blocks.story_in(data)
         if story.request is None or not story.has_ended:
             return Step(story)
-        request = self._request(data, story.request)
+        request = self.request(data, story.request)
         if request == story.request or request.changed(settings=story.request.settings) != story.request:
             return Step(story)
-        return self._again(story, request, data[self._blocks.shelf])
+        return self._again(story, request, data[self._blocks.shelf], data[self._blocks.own])
 
-    def _request(self, data: Mapping[Any, Any], before: Request | None) -> Request:
+    def request(self, data: Mapping[Any, Any], before: Request | None) -> Request:
         """What the column says; what it has no control for stays as the last run of the same prompt had it."""
         ask = self._blocks.ask
         shelf: Shelf = data[self._blocks.shelf]
@@ -157,41 +159,46 @@ class Runs:
             choices=choices.changed(own=shelf.refs),
         )
 
-    def _fresh(self, request: Request, shelf: Shelf, opened: Recipe | None = None) -> Step:
+    def _fresh(
+        self, request: Request, shelf: Shelf, own: SessionLibrary, opened: Recipe | None = None
+    ) -> Step:
         """A run from its beginning."""
         self._services.check(request)
         story = begin(request, opened=opened)
-        return Step(story, lambda: self._iterate(request, (), shelf))
+        return Step(story, lambda: self._iterate(request, (), shelf, own))
 
-    def _again(self, story: Story, request: Request, shelf: Shelf) -> Step:
+    def _again(self, story: Story, request: Request, shelf: Shelf, own: SessionLibrary) -> Step:
         """A run from where another choice of references makes a difference."""
         assert story.request is not None
         self._services.check(request)
         known = self._services.method(request.method).still_known(request, story.request, story.events)
         found = {place: checks for place, checks in story.found.items() if place < len(known)}
         begun = replace(begin(request, known), found=found)
-        return Step(begun, lambda: self._iterate(request, known, shelf))
+        return Step(begun, lambda: self._iterate(request, known, shelf, own))
 
-    def _iterate(self, request: Request, known: Sequence[Event], shelf: Shelf) -> Iterator[Event]:
-        return self._services.runner.run(request, known, shelf.pictures(request.choices.own))
+    def _iterate(
+        self, request: Request, known: Sequence[Event], shelf: Shelf, own: SessionLibrary
+    ) -> Iterator[Event]:
+        return self._services.runner.run(request, known, shelf.pictures(request.choices.own), own.folder)
 
-    def _counterfactuals(self, story: Story) -> Step:
+    def _counterfactuals(self, story: Story, own: SessionLibrary) -> Step:
         """The counterfactuals of a run, in the place of those that it has already."""
         request = story.request
         assert request is not None
         events = tuple(event for event in story.events if not isinstance(event, Counterfactual))
         found = {place: checks for place, checks in story.found.items() if place < len(events)}
         begun = replace(story, phase=Phase.RUNNING, events=events, found=found, is_settled=False)
-        return Step(begun, lambda: self._services.runner.counterfactuals(request, events))
+        return Step(begun, lambda: self._services.runner.counterfactuals(request, events, own.folder))
 
-    def _with_own(self, story: Story, shelf: Shelf) -> Step:
+    def _with_own(self, story: Story, shelf: Shelf, own: SessionLibrary) -> Step:
         """Pictures of one's own join the references of the last run; without one they wait for the next."""
         request = story.request
-        if request is None or not story.can_choose or request.choices.own == shelf.refs:
+        is_over = story.has_ended and story.is_settled  # the critic may have said yes, without a reference
+        if request is None or not is_over or request.choices.own == shelf.refs:
             return Step(story)
         changed = request.changed(choices=request.choices.changed(own=shelf.refs))
         try:
-            return self._again(story, changed, shelf)
+            return self._again(story, changed, shelf, own)
         except UserError as error:
             return Step(story, sentence=str(error))
 

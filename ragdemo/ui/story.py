@@ -82,9 +82,9 @@ class Story:
 
     @property
     def approved(self) -> bool:
-        """Whether the critic found nothing missing in the draft."""
+        """Whether the critic found nothing missing in the draft, and no picture of the person's was to be used."""
         verdict = self.verdict("draft")
-        return verdict is not None and verdict.matches
+        return verdict is not None and verdict.matches and self.last(References) is None
 
     @property
     def has_ended(self) -> bool:

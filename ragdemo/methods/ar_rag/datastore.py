@@ -6,7 +6,8 @@ they are computed, shipped in the library's folder or in the user's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -16,9 +17,21 @@ from PIL import Image
 
 from ragdemo.errors import UserError
 from ragdemo.library.store import Library
-from ragdemo.library.vectors import CODES, Embedded, default_folder, embed_library, known_vectors
+from ragdemo.library.vectors import (
+    CODES,
+    Embedded,
+    default_folder,
+    embed_library,
+    known_vectors,
+    save_vectors,
+)
 from ragdemo.methods.ar_rag.patches import Patches
+from ragdemo.methods.evidence import OWN_PREFIX
 from ragdemo.models.base import ImageTokenizer
+
+MOST_AT_ONCE = 1_000
+"""Pictures that are encoded while a visitor waits: some milliseconds each."""
+_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,25 @@ class Datastore:
             encoded = dict(zip(pictures, found, strict=True))
             self._codes |= {self._content(i): codes for i, codes in encoded.items()}
         return self._patches(list(ids))
+
+    def complete(self, split: str | None) -> Iterator[Embedded]:
+        """Encode what a split lacks if that is at most `MOST_AT_ONCE` pictures, as a person's own library has.
+
+        Tells how far it is after each batch; nothing if there is nothing to do.
+        """
+        rows = self._library.rows_of(split)
+        missing = [row.id for row in rows if not self._has(row.id)]
+        if not 0 < len(missing) <= MOST_AT_ONCE:
+            return
+        for start in range(0, len(missing), _AT_A_TIME):
+            self.some(missing[start : start + _AT_A_TIME], {})
+            yield Embedded(min(start + _AT_A_TIME, len(missing)), len(missing))
+        kept = {
+            content: codes for content, codes in self._codes.items() if not content.startswith(OWN_PREFIX)
+        }
+        encoder, folder = _Encoder(self._tokenizer), codes_folder(self._library, self._tokenizer)
+        with contextlib.suppress(UserError):  # they only save time
+            save_vectors(folder / CODES.file, kept, encoder.fingerprint, CODES)
 
     def whole(self, split: str | None) -> Patches:
         """The patches of a whole split; raises `UserError` if they have not been computed."""

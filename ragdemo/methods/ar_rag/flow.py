@@ -46,6 +46,7 @@ class Run:
         self._start = time.perf_counter()
         self._request, self._settings, self._tools = request, Settings.parse(request.settings), tools
         self._known = Known(known)
+        self._own: dict[str, Reference] = {}
         self._generator = tools.models.get(AUTOREGRESSIVE)
         assert isinstance(tools.library, Library)
         self._datastore = open_datastore(tools.library, self._generator.tokenizer)
@@ -57,6 +58,9 @@ class Run:
             drawn = yield from self._draw("draft", NoReference())
             yield Draft(drawn.image, time.perf_counter() - start)
         yield Progress("retrieval", 0, 1)
+        if self._settings.scope == "library":
+            for encoded in self._datastore.complete(self._tools.split):
+                yield Progress("retrieval", encoded.done, encoded.total)
         references, patches, drawn = yield from self._augmented()
         provenance = self._provenance(patches, references, drawn.extras["trace"])
         yield provenance
@@ -79,15 +83,21 @@ class Run:
 
     def sources(self, rejected: tuple[str, ...] = ()) -> tuple[References | None, Patches]:
         """The pictures that the prompt finds, if the scope is the prompt, and the patches that may be used."""
-        if self._settings.scope == "library":
-            return None, self._datastore.whole(self._tools.split).without(rejected)
         prompt = self._request.prompt
         request = self._request.changed(choices=self._request.choices.changed(rejected=rejected))
         evidence = Evidence(self._tools, self._tools.searcher, request, self._settings.references)
+        own = evidence.own((prompt,))
+        if self._settings.scope == "library":
+            self._own = {reference.id: reference for reference in own}
+            whole = self._datastore.whole(self._tools.split).without(rejected)
+            return None, whole.joined(self._some(own)) if own else whole
         query = RetrievalCaptions((prompt,), (prompt,), "", 0.0)
-        references = evidence.gather(query, own=evidence.own((prompt,)))
-        images = {reference.id: reference.image for reference in references.used}
-        return references, self._datastore.some(list(images), images)
+        references = evidence.gather(query, own=own)
+        return references, self._some(references.used)
+
+    def _some(self, references: Sequence[Reference]) -> Patches:
+        images = {reference.id: reference.image for reference in references}
+        return self._datastore.some(list(images), images)
 
     def condition(self, patches: Patches, prefix: tuple[int, ...] = ()) -> PatchRetrieval:
         """How the settings let patches join in."""
@@ -117,8 +127,7 @@ class Run:
         """The request drawn with patches of exactly these pictures; plainly, if there are none."""
         if not references:
             return self._drawing(NoReference())
-        images = {reference.id: reference.image for reference in references}
-        return self._drawing(self.condition(self._datastore.some(list(images), images)))
+        return self._drawing(self.condition(self._some(references)))
 
     def _drawing(self, condition: NoReference | PatchRetrieval) -> Drawing[Any]:
         sampling = Sampling(
@@ -140,12 +149,14 @@ class Run:
         if references:
             return Provenance(references.used, trace, self._settings.patch_weight)
         numbers = _heaviest(trace)
-        library = self._tools.library
-        sources = tuple(
-            Reference(name, library.caption(name), 0.0, self._request.prompt, library.image(name))
-            for name in (patches.ids[number] for number in numbers)
-        )
+        sources = tuple(self._source_of(patches.ids[number]) for number in numbers)
         return Provenance(sources, trace.renumbered(numbers), self._settings.patch_weight)
+
+    def _source_of(self, name: str) -> Reference:
+        """A picture that gave patches: one's own, or of the library, which nothing was asked about."""
+        library, prompt = self._tools.library, self._request.prompt
+        own = self._own.get(name)
+        return own or Reference(name, library.caption(name), 0.0, prompt, library.image(name))
 
 
 def _before(trace: Trace, patches: Patches, rejected: str) -> tuple[int, ...]:

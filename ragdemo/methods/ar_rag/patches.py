@@ -52,6 +52,11 @@ class Patches:
             return self
         return Patches([self.ids[number] for number in kept], self.grids[kept], self._device)
 
+    def joined(self, others: Patches) -> Patches:
+        """These patches and then those of other pictures."""
+        grids = np.concatenate([self.grids, others.grids])
+        return Patches((*self.ids, *others.ids), grids, self._device)
+
     @property
     def grid(self) -> int:
         """Codes per side of a picture."""

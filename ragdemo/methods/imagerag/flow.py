@@ -8,6 +8,8 @@
     6) draw again, same seed, with those images            Result
     7) with more than one round: ask again, go to 3        Verdict(of="result")
 
+A person's own pictures are drawn with in any case, also if the answer to 2 is yes.
+
 The modes leave steps out: "generation" has no 1 and 2, "rephrase" replaces 3 to 5 by one rewritten prompt (Rephrased),
 "personalization" shows the person's images in 1 as well.
 """
@@ -82,7 +84,9 @@ class Run:
         own = self._evidence.own((self._request.prompt,)) if self._settings.mode == "personalization" else ()
         draft = yield from self._draft(own)
         approved = yield from self._approves(draft, "draft")
-        return draft if approved else (yield from self._improve(draft, self._settings.max_rounds))
+        if not approved:
+            return (yield from self._improve(draft, self._settings.max_rounds))
+        return draft if own else (yield from self._with_own(draft))
 
     def _generation(self) -> Generator[Event, None, _Candidate]:
         needed = yield from self._missing(None)
@@ -108,6 +112,14 @@ class Run:
         drawing = self._settings.drawing(self._request.prompt, self._request.seed, references)
         image = yield from draft_of(self._known, self._tools.models.get(GENERATOR), drawing)
         return _Candidate(image, references)
+
+    def _with_own(self, draft: _Candidate) -> Generator[Event, None, _Candidate]:
+        """The person's own pictures are drawn with even if nothing is missing: that is what they were added for."""
+        if not self._request.choices.own:
+            return draft
+        references = self._evidence.own_alone(self._request.prompt)
+        yield references
+        return (yield from self._drawn(self._prompt_for(references.used), references.used))
 
     def _approves(self, candidate: _Candidate, of: str) -> Generator[Event, None, bool]:
         verdict = self._known.take(Verdict)
@@ -169,7 +181,7 @@ class Run:
         own = (
             ()
             if any(ref.id.startswith(OWN_PREFIX) for ref in kept)
-            else self._evidence.own(captions.concepts)
+            else self._evidence.own(captions.concepts, captions.captions)
         )
         references = self._evidence.gather(captions, kept=kept, own=own, avoid=self._tried)
         if _ids(references.used) == _ids(kept):
