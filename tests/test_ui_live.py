@@ -198,7 +198,8 @@ def test_between_two_pictures_another_visitors_run_goes_first(
         assert len(live.quick.drawn) == drawn  # it waits
         other.locator("#stop").click()
         shown(page, "many cars")
-        assert live.quick.drawn == [f"many cars/{turn}" for turn in range(8)]  # none twice
+        assert set(live.quick.drawn) == {f"many cars/{turn}" for turn in range(8)}
+        assert len(live.quick.drawn) <= 9  # only the one in the making is drawn again
 
 
 def test_a_run_that_breaks_says_so_and_the_next_letter_mends_it(page: Page) -> None:

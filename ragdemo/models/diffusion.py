@@ -56,9 +56,14 @@ class DiffusersGenerator:
         latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")
         return processor.postprocess(vae.decode(latents).sample)[0]
 
-    def latents(self, drawings: Sequence[Drawing[Any]]) -> torch.Tensor:
-        """What the pictures of drawings of one shape are decoded from, `(B, C, h, w)`, in the scale of the UNet."""
-        return self._worker.run(lambda: self._drawn(drawings, lambda step: None, output_type="latent"))
+    def latents(self, drawings: Sequence[Drawing[Any]], noise: torch.Tensor) -> torch.Tensor:
+        """What the pictures of drawings of one shape are decoded from, if they begin with `noise`.
+
+        Both `(B, C, h, w)`, `noise` of unit variance, the result in the scale of the UNet.
+        """
+        begin = noise.to(self._pipe.device, self._pipe.unet.dtype)
+        options = {"output_type": "latent", "latents": begin}
+        return self._worker.run(lambda: self._drawn(drawings, lambda step: None, **options))
 
     def _draw(self, drawings: Sequence[Drawing[Any]], on_step: OnStep) -> list[Drawn]:
         return [Drawn(image) for image in self._drawn(drawings, on_step)]

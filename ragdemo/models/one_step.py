@@ -51,6 +51,10 @@ class OneStepDiffusers(DiffusersGenerator):
         """See `OneStepGenerator.features`; a picture that is not square is cropped to its middle."""
         return self._worker.run(lambda: self._features(image, caption, levels))
 
+    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Pictures in the scale of the UNet, float16 `(N, c, h, w)`, cropped to their middle if they are not square."""
+        return self._worker.run(lambda: self._latents(images).half().cpu().numpy())
+
     @torch.inference_mode()
     def _draw(self, drawings: Sequence[Drawing[Any]], on_step: OnStep) -> list[Drawn]:
         clock = _Clock(self._pipe.device)
@@ -92,14 +96,16 @@ class OneStepDiffusers(DiffusersGenerator):
 
     @torch.inference_mode()
     def _features(self, image: Image.Image, caption: str, levels: Sequence[str]) -> dict[str, np.ndarray]:
-        pipe, side = self._pipe, self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
-        square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-        pixels = pipe.image_processor.preprocess(square).to(pipe.device, pipe.vae.dtype)
-        latents = (
-            retrieve_latents(pipe.vae.encode(pixels), sample_mode="argmax") * pipe.vae.config.scaling_factor
-        )
-        found = unet_features(pipe.unet, latents, 0, self._states([caption]), levels)
+        found = unet_features(self._pipe.unet, self._latents([image]), 0, self._states([caption]), levels)
         return {level: found[level][0].half().cpu().numpy() for level in levels}
+
+    @torch.inference_mode()
+    def _latents(self, images: Sequence[Image.Image]) -> Tensor:
+        pipe, side = self._pipe, self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
+        squares = [ImageOps.fit(one.convert("RGB"), (side, side), Image.Resampling.LANCZOS) for one in images]
+        pixels = pipe.image_processor.preprocess(squares).to(pipe.device, pipe.vae.dtype)
+        latents = retrieve_latents(pipe.vae.encode(pixels), sample_mode="argmax")
+        return (latents * pipe.vae.config.scaling_factor).to(pipe.unet.dtype)
 
 
 class _Clock:

@@ -28,15 +28,26 @@ STAGES: dict[str, str] = {
     "janus": "ragdemo.training.janus:train_janus",
     "faid-tokens": "ragdemo.training.faid:train_faid_tokens",
     "faid": "ragdemo.training.faid:train_faid",
+    "student-pairs": "ragdemo.training.student_pairs:train_student_pairs",
+    "student": "ragdemo.training.student:train_student",
+    "turbo-adapter": "ragdemo.training.turbo_adapter:train_adapter",
+    "turbo-control": "ragdemo.training.turbo_adapter:train_control",
     "critic-drafts": "ragdemo.training.drafts:train_drafts",
     "critic-vision": "ragdemo.training.critic_vision:train_vision",
     "critic": "ragdemo.training.critic:train_critic",
     "realrag": "ragdemo.training.realrag:train_realrag",
 }
 """Stage name → function, in the order in which they build on each other. A module's constants are settings."""
-WITHOUT_STEPS = ("library", "library-index", "janus-tokens", "faid-tokens", "critic-drafts")
+WITHOUT_STEPS = (
+    "library",
+    "library-index",
+    "janus-tokens",
+    "faid-tokens",
+    "student-pairs",
+    "critic-drafts",
+)
 """Stages that draw or embed and take no optimiser steps."""
-WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens")
+WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens", "student-pairs")
 """Stages that draw as many pictures as `--count` says."""
 
 
