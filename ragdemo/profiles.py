@@ -44,9 +44,15 @@ class Spec:
     remedy: str = "download it again with `hf download`"
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its weights are: a folder or hub id each, of the model itself and of what its options add."""
+        return (self.weights, *(self.options[name] for name in ("adapter", "parts") if name in self.options))
+
+    @property
     def is_missing(self) -> bool:
-        """Whether the weights are a local folder that is not there."""
-        return Path(self.weights).is_absolute() and not Path(self.weights).is_dir()
+        """Whether the weights, or parts of its own, are a local folder that is not there."""
+        places = [Path(place) for place in (self.weights, self.options.get("parts", self.weights))]
+        return any(place.is_absolute() and not place.is_dir() for place in places)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Profile:
 
 _POCKET = ASSETS / "pocket"
 _LOAD_GENERATOR = "ragdemo.models.diffusion:load_generator"
+_LOAD_ONE_STEP = "ragdemo.models.one_step:load_one_step"
 _LOAD_JANUS = "ragdemo.models.janus:load_janus"
 _LOAD_CRITIC = "ragdemo.models.critic:load_critic"
 _LOAD_ENCODER = "ragdemo.models.encoder:load_encoder"
@@ -206,7 +213,40 @@ JANUS_PRO = Profile(
     memory_gigabytes=10,
 )
 
-PROFILES = {profile.name: profile for profile in (POCKET, SDXL, JANUS_PRO)}
+_SD_TURBO = "stabilityai/sd-turbo"
+
+# One step without guidance (Sauer et al. 2023); w as published (ImageRAGTurbo, section 4). Community licence.
+SD_TURBO = Profile(
+    name="sd-turbo",
+    roles={
+        "one_step": Spec(
+            loader=_LOAD_ONE_STEP,
+            weights=_SD_TURBO,
+            variant="fp16",
+            defaults={"steps": 1, "guidance_scale": 0.0, "blend": 0.8},
+            downloads=(
+                Download(
+                    _SD_TURBO,
+                    (
+                        "model_index.json",
+                        "scheduler/*.json",
+                        "tokenizer/*",
+                        *(
+                            f"{part}/{file}"
+                            for part in ("text_encoder", "unet", "vae")
+                            for file in ("config.json", "*.fp16.safetensors")
+                        ),
+                    ),
+                    2.6,
+                ),
+            ),
+        ),
+        "encoder": SDXL.roles["encoder"],
+    },
+    memory_gigabytes=6,
+)
+
+PROFILES = {profile.name: profile for profile in (POCKET, SDXL, SD_TURBO, JANUS_PRO)}
 
 
 def get_profile(name: str) -> Profile:

@@ -137,6 +137,10 @@ class _Generator:
         """That of an autoregressive generator, also in the worker thread."""
         return _Forwarding(self._generator.tokenizer, self._submit)  # type: ignore[attr-defined]
 
+    def __getattr__(self, name: str) -> Any:
+        """What else a kind of generator can do, in the worker thread."""
+        return getattr(_Forwarding(self._generator, self._submit), name)
+
 
 class _Models:
     """`Models` of which some roles are replaced."""

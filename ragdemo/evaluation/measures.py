@@ -49,7 +49,7 @@ class Measures:
 
     def run(self, case: Case) -> dict[str, Any]:
         """A run of the method: draft and result, judged by oracle and critic, and what the result copies."""
-        record = _record(case)
+        record = record_of(case)
         request = Request(
             prompt=case.prompt, method=self._name, seed=case.seed, settings=dict(self._settings)
         )
@@ -76,7 +76,7 @@ class Measures:
 
     def plain(self, case: Case) -> dict[str, Any]:
         """A drawing of the prompt alone, with its oracle features."""
-        return _record(case) | self._judged(case, self._draw(Drawing(case.prompt, case.seed)))
+        return record_of(case) | self._judged(case, self._draw(Drawing(case.prompt, case.seed)))
 
     def decoded(
         self, changes: Mapping[str, Any], *, at_random: bool = False, true_sources: bool = False
@@ -104,13 +104,13 @@ class Measures:
                 condition = replace(condition, source=PatchSource(patches, RandomSearch(patches, case.seed)))
             drawn = self._drawn(AUTOREGRESSIVE, Drawing(case.prompt, case.seed, condition=condition))
             continued = Provenance((), drawn.extras["trace"], condition.weight).continued
-            return _record(case) | self._judged(case, drawn.image) | {"continued": continued}
+            return record_of(case) | self._judged(case, drawn.image) | {"continued": continued}
 
         return measure
 
     def truth(self, case: Case) -> dict[str, Any]:
         """The oracle features of a true picture."""
-        return _record(case) | self._judged(case, _truth(case))
+        return record_of(case) | self._judged(case, _truth(case))
 
     def retrieved(self, retriever: str) -> Callable[[Case], dict[str, Any]]:
         """A drawing with the first image that a retriever finds for the prompt, and whether that shows the species."""
@@ -120,7 +120,7 @@ class Measures:
             hit = searcher.search_text(case.prompt, 1, self._tools.split)[0]
             image = self._draw(_beside(case, self._tools.library.image(hit.id)))
             right = float(self._row(hit.id)["species"] == case.species.name)
-            return _record(case) | {"recall@1": right} | self._judged(case, image)
+            return record_of(case) | {"recall@1": right} | self._judged(case, image)
 
         return measure
 
@@ -130,7 +130,7 @@ class Measures:
 
         def measure(case: Case) -> dict[str, Any]:
             hit = searcher.search_text(class_prompt(case.species.name), 1, self._tools.split)[0]
-            return _record(case) | {"recall@1": float(self._row(hit.id)["species"] == case.species.name)}
+            return record_of(case) | {"recall@1": float(self._row(hit.id)["species"] == case.species.name)}
 
         return measure
 
@@ -152,13 +152,13 @@ class Measures:
 
     def described(self, case: Case) -> dict[str, Any]:
         """A drawing of the prompt with the name replaced by its attributes in words."""
-        return _record(case) | judge(self._oracle, case, self._draw(Drawing(case.described, case.seed)))
+        return record_of(case) | judge(self._oracle, case, self._draw(Drawing(case.described, case.seed)))
 
     def restored(self, case: Case) -> dict[str, Any]:
         """What the oracle says of a true picture before and after the autoencoder."""
         truth = _truth(case)
         return (
-            _record(case)
+            record_of(case)
             | judge(self._oracle, case, self._tools.models.get(GENERATOR).restore(truth))
             | {"before": judge(self._oracle, case, truth)}
         )
@@ -215,7 +215,7 @@ class Measures:
         reference = self._library.image(reference_id)
         image = self._draw(_beside(case, reference))
         return (
-            _record(case)
+            record_of(case)
             | judge(self._oracle, case, image)
             | {"copying": self._copying(case, image, reference)}
         )
@@ -229,7 +229,7 @@ class Measures:
 
     def plain_codes(self, case: Case) -> dict[str, Any]:
         """`plain` of the autoregressive model."""
-        return _record(case) | self._judged(
+        return record_of(case) | self._judged(
             case, self._drawn(AUTOREGRESSIVE, Drawing(case.prompt, case.seed)).image
         )
 
@@ -266,7 +266,8 @@ def _beside(case: Case, reference: Image.Image) -> Drawing:
     return Drawing(case.prompt, case.seed, condition=ImageReferences((reference,)))
 
 
-def _record(case: Case) -> dict[str, Any]:
+def record_of(case: Case) -> dict[str, Any]:
+    """What identifies a case in its record."""
     return {"species": case.species.name, "prompt": case.prompt, "scene": case.scene, "seed": case.seed}
 
 

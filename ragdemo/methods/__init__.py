@@ -7,8 +7,11 @@ from ragdemo.methods.ar_rag.method import ARRAG
 from ragdemo.methods.base import Method
 from ragdemo.methods.imagerag.method import ImageRAG
 from ragdemo.methods.realrag.method import RealRAG
+from ragdemo.methods.turbo.method import ImageRAGTurbo
 
-METHODS: dict[str, Method] = {method.name: method for method in (ImageRAG(), RealRAG(), ARRAG())}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (ImageRAG(), RealRAG(), ImageRAGTurbo(), ARRAG())
+}
 
 
 def get_method(name: str) -> Method:

@@ -178,7 +178,8 @@ class Method(ABC):
     """One paper's flow; an instance has no state. A class attribute each: what the page and the registry show.
 
     `sentence` says in one sentence what the method does. `needs` are the roles without which it cannot run, `generator`
-    the one of them that draws.
+    the one of them that draws. `follows_typing` says that a run is so quick that the page makes one whenever the person
+    rests while typing; it yields to all other runs.
     """
 
     name: ClassVar[str]
@@ -187,6 +188,7 @@ class Method(ABC):
     Settings: ClassVar[type[Settings]]
     needs: ClassVar[tuple[Role[Any], ...]]
     generator: ClassVar[Role[ImageGenerator]] = GENERATOR
+    follows_typing: ClassVar[bool] = False
     chapters: ClassVar[tuple[Chapter, ...]]
 
     def check(self, request: Request) -> None:

@@ -2,7 +2,7 @@
 
 A field whose default is `None` takes the profile's own value of that name. Beside pydantic's constraints a field may
 carry `json_schema_extra`: `labels` (one per choice, in order), `slider` (low, high, step) if the page should offer less
-than the constraints allow, `live` if a run should follow its slider as soon as that is released. `ragdemo/ui/ask.py`
+than the constraints allow, `live` if a run should follow its slider as soon as that is released. `ragdemo/ui/panel.py`
 turns each field into its control.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -208,6 +209,42 @@ class SteeredCodes(Condition, Protocol):
         ...
 
 
+class AttachedCondition(Condition, Protocol):
+    """A condition under which a UNet's features are changed while it draws."""
+
+    def attached(self, unet: Any, conditions: Sequence[Self]) -> AbstractContextManager[None]:
+        """Let the conditions of a batch, one a picture, act on a UNet of the library's own; it is as before afterwards.
+
+        Guided, the UNet draws twice as many rows, those without the prompt first.
+        """
+        ...
+
+
+class OneStepGenerator(ImageGenerator, Protocol):
+    """A text-to-image model that draws in one step, and whose inner features can be read.
+
+    The extras of what it draws have "timings": seconds by part ("encode", "UNet", "decode").
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights; features of different fingerprints never mix."""
+        ...
+
+    @property
+    def levels(self) -> Sequence[str]:
+        """The UNet's modules whose outputs `features` reads, from the deepest one on."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 `(N, D)`, unit norm: the mean of the states that the text encoder gives the UNet."""
+        ...
+
+    def features(self, image: Image.Image, caption: str, levels: Sequence[str]) -> dict[str, np.ndarray]:
+        """What a picture without noise is at some levels, float16 `(C, h, w)` each, beside its caption."""
+        ...
+
+
 class VisionCritic(Protocol):
     """A vision-language model that answers a question about an image in plain lines."""
 
@@ -237,5 +274,6 @@ class JointEncoder(Protocol):
 
 AUTOREGRESSIVE: Role[CodeGenerator] = Role("autoregressive", "draws a prompt code by code")
 GENERATOR: Role[ImageGenerator] = Role("generator", "draws a prompt, also beside reference images")
+ONE_STEP: Role[OneStepGenerator] = Role("one_step", "draws a prompt in one step")
 CRITIC: Role[VisionCritic] = Role("critic", "looks at a picture and answers questions")
 ENCODER: Role[JointEncoder] = Role("encoder", "puts words and pictures into one space")

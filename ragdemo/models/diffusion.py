@@ -1,14 +1,16 @@
-"""A diffusers pipeline with an IP-Adapter behind `ImageGenerator`."""
+"""A diffusers pipeline behind `ImageGenerator`, with an IP-Adapter if its spec names one."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from PIL import Image
 
@@ -20,7 +22,7 @@ from ragdemo.profiles import Spec
 
 
 class DiffusersGenerator:
-    """Draws with a pipeline whose IP-Adapter is attached only while references are given.
+    """Draws with a pipeline whose IP-Adapter, if it has one, is attached only while references are given.
 
     A plain drawing therefore costs and shows what the pipeline without the adapter does. One worker thread runs the
     pipeline, so drawings never overlap.
@@ -30,7 +32,7 @@ class DiffusersGenerator:
         """`pipe` has no adapter loaded yet; its weights are read here, as the spec's options name them."""
         self._pipe = pipe
         self._defaults = spec.defaults
-        self._adapter = _Adapter(pipe, spec)
+        self._adapter = _Adapter(pipe, spec) if "adapter" in spec.options else None
         self._worker = Worker("diffusion")
 
     def draw(self, drawing: Drawing[Any]) -> Generator[Step | Drawn, None, None]:
@@ -54,12 +56,26 @@ class DiffusersGenerator:
         latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")
         return processor.postprocess(vae.decode(latents).sample)[0]
 
+    def latents(self, drawings: Sequence[Drawing[Any]], noise: torch.Tensor) -> torch.Tensor:
+        """What the pictures of drawings of one shape are decoded from, if they begin with `noise`.
+
+        Both `(B, C, h, w)`, `noise` of unit variance, the result in the scale of the UNet.
+        """
+        begin = noise.to(self._pipe.device, self._pipe.unet.dtype)
+        options = {"output_type": "latent", "latents": begin}
+        return self._worker.run(lambda: self._drawn(drawings, lambda step: None, **options))
+
     def _draw(self, drawings: Sequence[Drawing[Any]], on_step: OnStep) -> list[Drawn]:
+        return [Drawn(image) for image in self._drawn(drawings, on_step)]
+
+    def _drawn(self, drawings: Sequence[Drawing[Any]], on_step: OnStep, **options: Any) -> Any:
+        """What the pipeline makes of drawings of one shape; `options` are further arguments of it."""
+
         def report(pipe: DiffusionPipeline, index: int, _time: int, _tensors: dict) -> dict:
             on_step(Step(index + 1, pipe.num_timesteps))
             return {}
 
-        sampling = self._completed(drawings[0].sampling)
+        sampling, conditions = self._completed(drawings[0].sampling), [one.condition for one in drawings]
         arguments: dict[str, Any] = {
             "prompt": [drawing.prompt for drawing in drawings],
             "num_inference_steps": sampling.steps,
@@ -68,8 +84,14 @@ class DiffusersGenerator:
             "generator": [torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
             "callback_on_step_end": report,
         }
-        arguments |= self._conditions([drawing.condition for drawing in drawings], sampling)
-        return [Drawn(image) for image in self._pipe(**arguments).images]
+        with self._attached(conditions):
+            arguments |= self._conditions(conditions, sampling) | options
+            return self._pipe(**arguments).images
+
+    def _attached(self, conditions: Sequence[Condition]) -> AbstractContextManager[None]:
+        """The context in which a batch's conditions act on the UNet, if they are of that kind."""
+        first: Any = conditions[0]
+        return first.attached(self._pipe.unet, conditions) if _acts_on_unet(first) else nullcontext()
 
     def _completed(self, sampling: Sampling) -> Sampling:
         """The sampling with the profile's own values for what is left open."""
@@ -82,13 +104,14 @@ class DiffusersGenerator:
     def _conditions(self, conditions: Sequence[Condition], sampling: Sampling) -> dict[str, Any]:
         """Put the conditions of a batch in place; returns the pipeline's arguments for them."""
         references = [condition for condition in conditions if isinstance(condition, ImageReferences)]
-        if not references:
-            if any(not isinstance(condition, NoReference) for condition in conditions):
-                name = type(conditions[0]).__name__
-                raise UserError(f"This generator cannot draw under {name}; choose another profile or method.")
-            self._adapter.attach(False)
+        known = [one for one in conditions if isinstance(one, NoReference) or _acts_on_unet(one)]
+        if len(known) + len(references) < len(conditions) or (references and self._adapter is None):
+            name = type(conditions[0]).__name__
+            raise UserError(f"This generator cannot draw under {name}; choose another profile or method.")
+        if self._adapter is not None:
+            self._adapter.attach(bool(references))
+        if self._adapter is None or not references:
             return {}
-        self._adapter.attach(True)
         scale = references[0].scale
         self._pipe.set_ip_adapter_scale(self._defaults["reference_scale"] if scale is None else scale)
         guided = (sampling.guidance_scale or 0) > 1
@@ -171,29 +194,51 @@ class _Shown(torch.nn.Module):
         return self._tokens
 
 
+def _acts_on_unet(condition: Condition) -> bool:
+    return hasattr(condition, "attached")
+
+
 def load_generator(spec: Spec, device: str = "auto") -> DiffusersGenerator:
     """The generator of a spec on `device` ("auto", "cpu", "cuda"), from local files only.
 
     Raises `UserError` if a folder is missing or damaged.
     """
-    _quiet()
     target = choose_device(device)
+    pipe = open_pipeline(spec, target)
+    with reading(spec.options["adapter"], spec.remedy):
+        generator = DiffusersGenerator(pipe, spec)
+    lay_out(pipe, target)
+    return generator
+
+
+def open_pipeline(spec: Spec, target: torch.device) -> DiffusionPipeline:
+    """The pipeline of a spec; `unet` and `scheduler` in the folder that its option "parts" names replace its own."""
+    _quiet()
+    dtype = number_format(target, spec)
+    own: dict[str, Any] = {}
+    if "parts" in spec.options:
+        parts = Path(spec.options["parts"])
+        with reading(str(parts), spec.remedy):
+            own["unet"] = UNet2DConditionModel.from_pretrained(parts / "unet", torch_dtype=dtype)
+            own["scheduler"] = DPMSolverMultistepScheduler.from_pretrained(parts / "scheduler")
     with reading(spec.weights, spec.remedy):
         pipe = DiffusionPipeline.from_pretrained(
             spec.weights,
-            dtype=number_format(target, spec),
+            dtype=dtype,
             variant=spec.variant,
             revision=spec.revision,
             local_files_only=True,
+            **own,
         ).to(target)
     pipe.set_progress_bar_config(disable=True)
-    with reading(spec.options["adapter"], spec.remedy):
-        generator = DiffusersGenerator(pipe, spec)
+    return pipe
+
+
+def lay_out(pipe: DiffusionPipeline, target: torch.device) -> None:
+    """Put the weights of convolutions where a CPU reads them 2–7 times faster: channels last."""
     if target.type == "cpu":
-        # convolutions on a CPU run 2-7 times faster with channels last
         pipe.unet.to(memory_format=torch.channels_last)
         pipe.vae.to(memory_format=torch.channels_last)
-    return generator
 
 
 def _quiet() -> None:

@@ -18,7 +18,7 @@ def weights_of(profile: Profile) -> dict[str, str]:
 
 def fingerprint(spec: Spec) -> str:
     """The hash of a spec's folders; a hub id or an endpoint is its own name with its revision."""
-    places = [spec.weights, *filter(None, [spec.options.get("adapter")])]
+    places = [place for place in spec.folders if place]
     if not Path(places[0]).is_absolute():
         return f"{spec.weights}@{spec.revision}" if spec.revision else spec.weights
     found = [_hash(place) for place in places]

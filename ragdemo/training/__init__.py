@@ -29,6 +29,10 @@ STAGES: dict[str, str] = {
     "janus": "ragdemo.training.janus:train_janus",
     "faid-tokens": "ragdemo.training.faid:train_faid_tokens",
     "faid": "ragdemo.training.faid:train_faid",
+    "student-pairs": "ragdemo.training.student_pairs:train_student_pairs",
+    "student": "ragdemo.training.student:train_student",
+    "turbo-adapter": "ragdemo.training.turbo_adapter:train_adapter",
+    "turbo-control": "ragdemo.training.turbo_adapter:train_control",
     "critic-drafts": "ragdemo.training.drafts:train_drafts",
     "critic-vision": "ragdemo.training.critic_vision:train_vision",
     "critic": "ragdemo.training.critic:train_critic",
@@ -40,11 +44,19 @@ WITHOUT_STEPS = (
     "library-index",
     "janus-tokens",
     "faid-tokens",
+    "student-pairs",
     "critic-drafts",
     "diffusion-latents",
 )
 """Stages that draw or embed and take no optimiser steps."""
-WITH_COUNT = ("critic-drafts", "janus-tokens", "faid-tokens", "image-encoder", "diffusion-latents")
+WITH_COUNT = (
+    "critic-drafts",
+    "janus-tokens",
+    "faid-tokens",
+    "student-pairs",
+    "image-encoder",
+    "diffusion-latents",
+)
 """Stages that draw as many pictures as `--count` says."""
 
 

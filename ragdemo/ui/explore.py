@@ -130,24 +130,40 @@ class Explore:
         runs, ask, blocks = self.runs, self.blocks.ask, self.blocks
         presses = [ask.actions.submit, blocks.row.click, blocks.below.click, blocks.check.click]
         self._run_on(presses, runs.act, "once")  # of all that starts a run: a visitor has one at a time
-        if ask.panel.live:
-            releases = [control.component.release for control in ask.panel.live]
+        follows = {method.name: method.follows_typing for method in self._services.methods}
+        live = [(follows[name], one) for name, controls in ask.panel.live.items() for one in controls]
+        if releases := [control.component.release for is_quick, control in live if not is_quick]:
             # of what is dragged while a run goes on, only where it stands in the end
             self._run_on(releases, runs.tune, "always_last")
+        if any(follows.values()):
+            drags = [control.component.input for is_quick, control in live if is_quick]
+            self._on(
+                [ask.typed.submit, *drags], runs.follow, "always_last"
+            )  # a visitor's newest request wins
         ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
         for prompt, chip in ask.chips:
             outputs = [*self._fields, *blocks.run_outputs]
             # in the browser alone: a press of Run right after finds it there, and what is typed then stays
-            chip.click(None, None, ask.prompt, js=f"() => {json.dumps(prompt)}", api_visibility="private")
+            put = f"() => {json.dumps(prompt)}"
+            clicked = chip.click(None, None, ask.prompt, js=put, api_visibility="private")
+            if any(follows.values()) and self._services.recorded_story(prompt) is None:
+                ask.typed.after(clicked.then)
             chip.click(self._example(prompt), None, outputs, **quiet)
         self._wire_files(quiet)
 
     def _run_on(
         self, triggers: Sequence[Any], act: Callable[..., Any], mode: Literal["once", "always_last"]
     ) -> None:
-        """Make a run of the column and the visitor's last run when one of some events comes."""
+        """Make a run of the column and the visitor's last run when one of some events comes, and say that it ended."""
+        ask = self.blocks.ask
+        running = self._on(triggers, act, mode)
+        running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
+
+    def _on(
+        self, triggers: Sequence[Any], act: Callable[..., Any], mode: Literal["once", "always_last"]
+    ) -> Any:
         ask, blocks = self.blocks.ask, self.blocks
-        running = gr.on(
+        return gr.on(
             triggers,
             act,
             {*ask.inputs, blocks.story, blocks.shelf, blocks.own},
@@ -159,7 +175,6 @@ class Explore:
             show_progress="hidden",
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
-        running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
 
     def _wire_files(self, quiet: dict[str, Any]) -> None:
         ask, blocks = self.blocks.ask, self.blocks

@@ -1,4 +1,7 @@
-"""The line for the models: one run at a time, one place for each visitor; and a run's events in batches."""
+"""The line for the models: one run at a time, one place for each visitor; and a run's events in batches.
+
+Runs that follow the typing take gaps: they come after all others, and a visitor's newest one takes the older's place.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,20 @@ class Place:
     left: bool = False
 
 
+async def changed(place: Place) -> None:
+    """Until the line has moved, or a second has gone: a visitor who is not there any more is noticed then."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(place.changed.wait(), 1.0)
+    place.changed.clear()
+
+
 class Line:
     """Visitors in the order in which they came, by the hash of their session. All calls come from the event loop."""
 
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._waiting: list[Place] = []  # with the one whose turn it is, the first
+        self._gaps: dict[str, Place] = {}
 
     @contextmanager
     def place(self, session: str) -> Iterator[Place]:
@@ -42,6 +53,7 @@ class Line:
             raise UserError(_ONE_PLACE)
         if len(self._waiting) >= MOST_PLACES:
             raise UserError(_REFUSED)
+        self._end_gap(session)
         place = self._places[session] = Place()
         self._waiting.append(place)
         try:
@@ -50,19 +62,41 @@ class Line:
             self.pass_on(place)
             del self._places[session]
 
+    @contextmanager
+    def gap(self, session: str) -> Iterator[Place]:
+        """A place behind all others; an earlier gap of the visitor is left. Raises `UserError` if the line is full."""
+        self._end_gap(session)
+        if len(self._gaps) >= MOST_PLACES:
+            raise UserError(_REFUSED)
+        place = self._gaps[session] = Place()
+        try:
+            yield place
+        finally:
+            if self._gaps.get(session) is place:
+                del self._gaps[session]
+            self._tell()
+
     def before(self, place: Place) -> int:
         """How many runs come before a place's."""
-        return self._waiting.index(place)
+        if place in self._waiting:
+            return self._waiting.index(place)
+        gaps = list(self._gaps.values())
+        return len(self._waiting) + (gaps.index(place) if place in gaps else 0)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has a place for whom gaps must end."""
+        return bool(self._waiting)
 
     def pass_on(self, place: Place) -> None:
         """Let the next one begin; the visitor holds the place, with nobody behind it."""
         if place in self._waiting:
             self._waiting.remove(place)
-            for other in self._waiting:
-                other.changed.set()
+            self._tell()
 
     def leave(self, session: str) -> None:
         """The visitor stops, or is gone."""
+        self._end_gap(session)
         if session in self._places:
             self._places[session].left = True
             self._places[session].changed.set()
@@ -70,6 +104,17 @@ class Line:
     def holds(self, session: str) -> bool:
         """Whether the visitor has a place."""
         return session in self._places
+
+    def _end_gap(self, session: str) -> None:
+        gap = self._gaps.pop(session, None)
+        if gap is not None:
+            gap.left = True
+            gap.changed.set()
+
+    def _tell(self) -> None:
+        """All who wait look again."""
+        for other in (*self._waiting, *self._gaps.values()):
+            other.changed.set()
 
 
 class Batches:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from ragdemo.errors import UserError
 from ragdemo.events import Counterfactual, Event, Progress, Result
 from ragdemo.request import Choices, Request
 from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
-from ragdemo.ui.line import Batches, Line, Place
+from ragdemo.ui.line import Batches, Line, Place, changed
+from ragdemo.ui.live import BROKEN, LOADING, Live
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, with_choice
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from ragdemo.recipe import Recipe
     from ragdemo.run.base import Status
 
-_LOADING = "The models are still loading; the run starts as soon as they are ready."
-_BROKEN = "This run broke off; the server's log says why. The page is fine: run again."
 _SHOWN_EVERY_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ class Runs:
     def __init__(self, services: Services, blocks: Blocks) -> None:
         self._services, self._blocks = services, blocks
         self.line = Line()
+        self._live = Live(services, blocks, self.line, self.request)
 
     @property
     def outputs(self) -> list[Any]:
@@ -77,6 +77,16 @@ class Runs:
         async with aclosing(self._answer(partial(self._step, data, event), visit)) as updates:
             async for page in updates:
                 yield page
+
+    async def follow(self, data: dict[Any, Any], visit: gr.Request) -> AsyncGenerator[Any, None]:
+        """The page as it follows what is typed, for a method that is quick enough for that."""
+        is_answered = False
+        async with aclosing(self._live.follow(data, visit)) as updates:
+            async for page in updates:
+                is_answered = True
+                yield page
+        if not is_answered:
+            yield gr.skip()  # Gradio empties the outputs of a generator that ends without a word
 
     async def tune(self, data: dict[Any, Any], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         """The page after a live control was moved: a run that is there is made again from where it matters."""
@@ -96,7 +106,7 @@ class Runs:
             yield self._blocks.say(str(error), busy=True)
         except Exception:  # noqa: BLE001 (the page goes on, whatever it was)
             _LOG.exception("A press led to nothing.")
-            yield self._blocks.say(_BROKEN, busy=True)
+            yield self._blocks.say(BROKEN, busy=True)
 
     async def stop(self, visit: gr.Request) -> None:
         """End the visitor's run, or take it out of the line."""
@@ -213,7 +223,7 @@ class Runs:
             return
         while self.line.before(place) and not place.left:
             yield blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
-            await _changed(place)
+            await changed(place)
         if place.left:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
@@ -222,7 +232,7 @@ class Runs:
             # all of the page each time: what is not named costs Gradio more than what is as it was
             page: Updates = {blocks.pill: render("pill.html", status=status)}
             if story.last(Result) is None and status.state != "ready":
-                story = replace(story, message=_LOADING)
+                story = replace(story, message=LOADING)
             async with aclosing(self._follow(story, taken, place)) as stories:
                 async for story in stories:
                     page |= await self._shown(story)
@@ -246,7 +256,7 @@ class Runs:
             story = story.failed(str(error))
         except Exception:  # noqa: BLE001 (an error that nobody foresaw ends the run, not the page)
             _LOG.exception("A run broke off.")
-            story = story.failed(_BROKEN)
+            story = story.failed(BROKEN)
         yield story
 
     async def _shown(self, story: Story) -> Updates:
@@ -260,10 +270,3 @@ class Runs:
 
 def _in_line(before: int) -> str:
     return f"In line for the models: {before} before you."
-
-
-async def _changed(place: Place) -> None:
-    """Until the line has moved, or a second has gone: a visitor who is not there any more is noticed then."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(place.changed.wait(), 1.0)
-    place.changed.clear()

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from ragdemo.errors import UserError
 
-PLANS = ("imagerag", "realrag", "ar_rag")
+PLANS = ("imagerag", "realrag", "turbo", "ar_rag")
 
 
 def get_plan(method: str) -> ModuleType:
