@@ -141,7 +141,8 @@ def test_a_program_brings_a_picture_of_its_own(client: Client) -> None:
         {"sha256": image_sha256(picture), "name": "mine.png"}
     ]
     used = next(event for event in job.outputs() if event["event"] == "References")["used"]
-    assert (used[0]["caption"], used[0]["score"]) == ("mine", 1.0)
+    assert used[0]["caption"] == "mine"
+    assert -1 < used[0]["score"] < 0.5  # a red rectangle is no butterfly
     assert Image.open(io.BytesIO(pixels(used[0]["png"]))).getpixel((0, 0)) == (255, 0, 0)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ragdemo.methods.ar_rag.datastore import Datastore, build_datastore, codes_f
 from ragdemo.methods.ar_rag.events import Provenance
 from ragdemo.methods.ar_rag.index import build_graph, open_search, recall
 from ragdemo.methods.ar_rag.patches import ExactSearch
+from ragdemo.methods.evidence import own_id
 from ragdemo.models.base import AUTOREGRESSIVE
 from ragdemo.models.janus import load_janus
 from ragdemo.profiles import Profile, Spec
@@ -160,8 +162,17 @@ def test_a_persons_own_picture_gives_patches(runner: InProcess, request_of) -> N
 
 
 def test_the_whole_library_is_asked_for_once(
-    runner: InProcess, request_of, library: Library, profile: Profile, capsys: pytest.CaptureFixture[str]
+    runner: InProcess,
+    request_of,
+    library: Library,
+    profile: Profile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from ragdemo.methods.ar_rag import datastore
+
+    datastore._OPENED.clear()
+    monkeypatch.setattr(datastore, "MOST_AT_ONCE", 9)
     with pytest.raises(UserError, match="library patches"):
         list(runner.run(request_of(scope="library")))
     argument = ["library", "patches", "--library", str(library.folder), "--profile", profile.name, "--graph"]
@@ -169,14 +180,42 @@ def test_the_whole_library_is_asked_for_once(
     said = capsys.readouterr().out
     assert "40 pictures, 800 patches" in said
     assert "recall@64" in said
-    from ragdemo.methods.ar_rag import datastore
-
     datastore._OPENED.clear()
     events = list(runner.run(request_of(scope="library", patch_weight=0.8)))
     assert told(events) == ["Draft", "Provenance", "Result"]
     provenance = last(events, Provenance)
     assert len({source.id for source in provenance.sources}) == len(provenance.sources) > 0
     assert provenance.shares == sorted(provenance.shares, reverse=True)
+
+
+def test_a_small_library_is_encoded_while_one_waits_and_ones_own_picture_joins_it(
+    runner: InProcess,
+    request_of,
+    library: Library,
+    profile: Profile,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ragdemo.methods.ar_rag import datastore
+
+    datastore._OPENED.clear()
+    monkeypatch.setattr(datastore, "_AT_A_TIME", 4)
+    own = picture(77, "yellow")
+    ref = ImageRef(sha256=image_sha256(own), name="mine.png")
+    request = request_of(scope="library", patch_weight=1.0, choices=Choices(own=(ref,)))
+    events = list(runner.run(request, (), {ref.sha256: own}))
+    told_of = [
+        (one.step, one.total) for one in events if isinstance(one, Progress) and one.stage == "retrieval"
+    ]
+    assert told_of == [(0, 1), (4, 10), (8, 10), (10, 10)]
+    assert len(list(cache.rglob("codes.safetensors"))) == 1
+    again = list(runner.run(request, (), {ref.sha256: own}))
+    assert [one for one in again if isinstance(one, Progress) and one.total == 10] == []
+    from ragdemo.methods.ar_rag.flow import Run
+
+    tools = replace(runner.tools(profile.name, str(library.folder)), pictures={ref.sha256: own})
+    ids = Run(request, tools).sources()[1].ids
+    assert (len(ids), ids[-1]) == (11, own_id(ref))
 
 
 def test_without_trained_blenders_it_says_so(runner: InProcess, request_of) -> None:

@@ -59,6 +59,25 @@ OWN = ImageRef(sha256=image_sha256(MINE), name="my-thing.png")
 PICTURES = {OWN.sha256: MINE}
 
 
+def test_an_own_image_is_drawn_with_also_where_the_critic_says_yes() -> None:
+    critic, painter = ScriptedCritic(match=["yes"]), Painter()
+    events = run(critic, painter, own=(OWN,), pictures=PICTURES)
+    assert [type(event) for event in events] == [Draft, Verdict, References, Result]
+    assert used(events) == [(own_id(OWN), PROMPT)]
+    assert references_of(painter.drawn[-1]) == (MINE,)
+    assert one(events, Result).recipe.references == (own_id(OWN),)
+    assert critic.questions("What") == []
+    known = tuple(event for event in events if isinstance(event, Draft | Verdict))
+    without = run(critic, painter, known)  # and taken out again the draft is right as it is
+    assert [type(event) for event in without] == [Result]
+    assert one(without, Result).image is known[0].image
+
+
+def test_an_own_image_has_its_true_score() -> None:
+    events = run(ScriptedCritic(**TWO), own=(OWN,), pictures=PICTURES)
+    assert one(events, References).used[0].score == 0.505  # as the double scores a picture of this width
+
+
 def test_yes_makes_the_draft_the_result() -> None:
     events = run(ScriptedCritic(match=["Yes, it does."]))
     assert list(map(type, events)) == [Draft, Verdict, Result]

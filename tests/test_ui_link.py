@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from ragdemo.errors import UserError
 from ragdemo.library.catalogue import Catalogue
+from ragdemo.library.session import SessionLibrary
 from ragdemo.library.store import write_library
 from ragdemo.request import MAX_CHOICES, Choices, ImageRef, Request
 from ragdemo.ui.explore import Explore
@@ -75,7 +76,7 @@ def test_a_link_restores_the_library(scripted: ScriptedPage, tmp_path: Path) -> 
     with gr.Blocks():
         pill = gr.HTML()
         services = replace(scripted.services, catalogue=Catalogue(tmp_path))
-        explore = Explore(services, pill, quiet_options(pill))
+        explore = Explore(services, pill, gr.State(SessionLibrary()), quiet_options(pill))
     ask, story = explore.blocks.ask, explore.blocks.story
     wanted = Request(
         prompt="a fox", method="scripted", library="mine", choices=Choices(pinned=("image-000",))
