@@ -18,6 +18,7 @@ from ragdemo.events import Event, Reference
 from ragdemo.images import image_sha256
 from ragdemo.methods.ar_rag.events import Provenance, Trace
 from ragdemo.methods.realrag.events import Ranking, Rankings, ReflectiveNegative
+from ragdemo.methods.turbo.events import Blended, Strip
 from ragdemo.recipe import Recipe
 from ragdemo.request import Choices, ImageRef, Request
 
@@ -54,6 +55,8 @@ ALL = [
     ReflectiveNegative(REFERENCE, 0.1),
     Rankings("a fox", (Ranking("zero", (REFERENCE,)),), 0.1),
     Provenance((REFERENCE,), TRACE, 0.3),
+    Blended(IMAGE, 0.8, 0.5, "slerp", ("mid_block",), {"encode": 0.1}, {"encode": 0.1, "search": 0.2}),
+    Strip((0.0, 1.0), (IMAGE, IMAGE)),
 ]
 
 

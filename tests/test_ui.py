@@ -272,7 +272,11 @@ def test_a_control_stands_at_the_value_that_is_used(method: str, profile: Profil
 @pytest.mark.parametrize("method", METHODS)
 def test_every_value_that_a_control_offers_is_one_of_the_method(method: str) -> None:
     for control in panel([METHODS[method]]).controls["pocket", method]:
-        offered = list(control.choices or ()) or [control.component.minimum, control.component.maximum]
+        component = control.component
+        if isinstance(component, gr.Checkbox):
+            offered = [False, True]
+        else:
+            offered = list(control.choices or ()) or [component.minimum, component.maximum]
         for value in offered:
             METHODS[method].Settings.parse({control.setting: control.read(value)})
 

@@ -152,9 +152,13 @@ def test_a_picture_from_the_card_is_used_named_and_scored_also_where_the_critic_
     first.locator("input.caption").fill("our new product")
     first.locator("input.caption").press("Enter")
     expect(first.locator("input.caption")).to_have_value("our new product", timeout=RUN)
-    finished(page)
-    (own,) = scripted.method.requests[-1].choices.own
+    for _ in range(RUN // 50):  # until the run with the new name has begun
+        (own,) = scripted.method.requests[-1].choices.own
+        if own.name == "our new product.png":
+            break
+        page.wait_for_timeout(50)
     assert own.name == "our new product.png"
+    finished(page)
     first.get_by_role("button", name="Remove").click()
     expect(page.locator(".own li")).to_have_count(0, timeout=RUN)
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -27,6 +27,8 @@ class Evidence:
     per_concept: int = 1
     threshold: float | None = None
     hybrid: bool | None = None
+    score_name: Callable[[str, str], float] | None = None
+    """How well a name answers a query, for methods that find by captions: one's own pictures have a name alone."""
 
     def gather(
         self,
@@ -80,8 +82,12 @@ class Evidence:
         image = self.tools.pictures.get(picture.sha256)
         if image is None:
             raise UserError(f"Your picture {picture.name} is not here any more; add it again.")
-        (score,) = self.searcher.similarity(queries[concept], [image])
-        return Reference(own_id(picture), PurePath(picture.name).stem, score, concept, image)
+        name = PurePath(picture.name).stem
+        if self.score_name is not None:
+            score = self.score_name(queries[concept], name)
+        else:
+            (score,) = self.searcher.similarity(queries[concept], [image])
+        return Reference(own_id(picture), name, score, concept, image)
 
     def _nearest(
         self, concept: str, caption: str, room: int, taken: Collection[str], avoid: Collection[str]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 from ragdemo.events import Draft, Event, Progress, Reference, References, Result, RetrievalCaptions
@@ -23,7 +24,7 @@ from ragdemo.methods.turbo.adapter import H_ADAPTER, HSpaceAdapter, check_fits
 from ragdemo.methods.turbo.cache import FeatureCache
 from ragdemo.methods.turbo.condition import HSpaceBlend
 from ragdemo.methods.turbo.events import Blended, Strip
-from ragdemo.methods.turbo.retrieval import open_captions
+from ragdemo.methods.turbo.retrieval import open_captions, text_similarity
 from ragdemo.methods.turbo.settings import Injection, Settings
 from ragdemo.models.base import ONE_STEP, Drawing, Drawn, NoReference
 from ragdemo.request import Request
@@ -84,7 +85,8 @@ class Run:
     def find(self) -> References:
         """The one pair whose caption is nearest to the prompt, unless a person chose otherwise."""
         prompt, hybrid = self._request.prompt, self._settings.search == "fused"
-        evidence = Evidence(self._tools, self.searcher, self._request, hybrid=hybrid)
+        score = partial(text_similarity, self._generator)
+        evidence = Evidence(self._tools, self.searcher, self._request, hybrid=hybrid, score_name=score)
         captions = RetrievalCaptions((prompt,), (prompt,), "", 0.0)
         found = evidence.gather(captions, own=evidence.own((prompt,)))
         return References(found.used, found.others, found.library_size, found.seconds)
@@ -102,8 +104,9 @@ class Run:
         """The request drawn with the first of these references; plainly, if there are none."""
         if not references:
             return self._drawing(NoReference())
-        image_id = references[0].id
-        score = self.searcher.score(self._request.prompt, [image_id])[0] if image_id in self._library else 1.0
+        image_id, score = references[0].id, references[0].score
+        if image_id in self._library:
+            (score,) = self.searcher.score(self._request.prompt, [image_id])
         found = Reference(image_id, references[0].caption, score, "", references[0].image)
         return self._drawing(self.blend(found))
 

@@ -70,6 +70,12 @@ def open_captions(
     return opened[library.fingerprint]
 
 
+def text_similarity(generator: OneStepGenerator, one: str, other: str) -> float:
+    """The cosine of two texts, by which `open_captions` finds."""
+    a, b = generator.embed_texts([one, other]).astype(np.float32)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
 def _vectors(
     library: Library, encoder: CaptionEncoder, captions: Sequence[str], progress: Callable[[int, int], object]
 ) -> dict[str, np.ndarray]:
