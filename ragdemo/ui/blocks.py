@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 from markupsafe import escape
@@ -108,6 +108,27 @@ class Blocks:
     def run_outputs(self) -> list[Any]:
         """What `of_story` fills."""
         return [self.row, self.below, self.check, self.story, self.ask.actions]
+
+    def on(
+        self,
+        triggers: Sequence[Any],
+        act: Callable[..., Any],
+        outputs: Sequence[Any],
+        mode: Literal["once", "always_last"],
+    ) -> Any:
+        """Call `act` with the column and the visitor's last run when one of some events comes."""
+        return gr.on(
+            triggers,
+            act,
+            {*self.ask.inputs, self.story, self.shelf, self.own},
+            outputs,
+            api_visibility="private",
+            trigger_mode=mode,
+            preprocess=False,  # to ask each component costs a change of threads
+            postprocess=False,
+            show_progress="hidden",
+            concurrency_limit=None,  # who waits, waits in a line of the page's own
+        )
 
     def chapters_of(self, story: Story) -> Updates:
         """The chapters of a run, above the fold and below it."""

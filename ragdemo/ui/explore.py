@@ -137,9 +137,8 @@ class Explore:
             self._run_on(releases, runs.tune, "always_last")
         if any(follows.values()):
             drags = [control.component.input for is_quick, control in live if is_quick]
-            self._on(
-                [ask.typed.submit, *drags], runs.follow, "always_last"
-            )  # a visitor's newest request wins
+            # a visitor's newest request wins
+            blocks.on([ask.typed.submit, *drags], runs.follow, runs.outputs, "always_last")
         ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
         for prompt, chip in ask.chips:
             outputs = [*self._fields, *blocks.run_outputs]
@@ -156,25 +155,8 @@ class Explore:
     ) -> None:
         """Make a run of the column and the visitor's last run when one of some events comes, and say that it ended."""
         ask = self.blocks.ask
-        running = self._on(triggers, act, mode)
+        running = self.blocks.on(triggers, act, self.runs.outputs, mode)
         running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
-
-    def _on(
-        self, triggers: Sequence[Any], act: Callable[..., Any], mode: Literal["once", "always_last"]
-    ) -> Any:
-        ask, blocks = self.blocks.ask, self.blocks
-        return gr.on(
-            triggers,
-            act,
-            {*ask.inputs, blocks.story, blocks.shelf, blocks.own},
-            self.runs.outputs,
-            api_visibility="private",
-            trigger_mode=mode,
-            preprocess=False,  # to ask each component costs a change of threads
-            postprocess=False,
-            show_progress="hidden",
-            concurrency_limit=None,  # who waits, waits in a line of the page's own
-        )
 
     def _wire_files(self, quiet: dict[str, Any]) -> None:
         ask, blocks = self.blocks.ask, self.blocks
