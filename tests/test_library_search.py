@@ -48,6 +48,16 @@ def test_text_search_equals_brute_force(library: Library, split: str | None) -> 
     assert all(hit.caption == library.caption(hit.id) for hit in hits)
 
 
+def test_a_library_of_another_world_is_searched_by_its_names(library: Library) -> None:
+    foreign = Searcher(library, ColourEncoder(), known_words=["red", "blue"])  # two of eight words or so
+    assert foreign.is_foreign
+    found = foreign.search_text("a red square number 7", 1)[0]
+    assert found.id == "image-007"  # which is yellow: its name counts, not what the encoder thinks of it
+    known = Searcher(library, ColourEncoder(), known_words=[row.caption for row in library.rows])
+    assert not known.is_foreign
+    assert known.search_text("a red square", 1)[0].keyword_score is None
+
+
 def test_image_search_finds_the_image_itself_first(library: Library) -> None:
     hits = Searcher(library, ColourEncoder()).search_image(library.image("image-011"), 3)
     assert hits[0].id == "image-011"

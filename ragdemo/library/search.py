@@ -3,7 +3,9 @@
 A word that the encoder was never trained on adds nothing to a query's vector, but a caption may contain it ("our new
 product"). Hybrid search is therefore the default for a query with such a word if some caption has it too, and captions
 with it come first. Otherwise images rank by the sum of both scores, each scaled to 0..1 over the library; by ranks
-alone a rare word would count little more than "a". Both scores are shown separately.
+alone a rare word would count little more than "a". Of a library whose captions are mostly made of words that the
+encoder was not trained on, such as photographs for an encoder of the pocket world, keywords alone decide. Both scores
+are shown separately.
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ class Searcher:
             raise UserError("The search text is empty; type what to look for.")
         allowed = self._allowed(k, split, exclude_ids)
         vector = self.encoder.embed_texts([query])[0]
+        if hybrid is None and self.is_foreign:
+            return self._search_names(query, vector, k, allowed)
         unknown = frozenset() if hybrid is False else self.unknown_words(query)
         if hybrid or unknown:
             return self._search_hybrid(query, vector, k, allowed, unknown)
@@ -119,6 +123,14 @@ class Searcher:
         return frozenset(words(query)) - self.known_words & self._keywords.vocabulary
 
     @cached_property
+    def is_foreign(self) -> bool:
+        """Whether the encoder was trained on less than half of the captions' words: it can tell little about them."""
+        known = self.known_words
+        return known is not None and 2 * len(self._keywords.vocabulary & known) < len(
+            self._keywords.vocabulary
+        )
+
+    @cached_property
     def _keywords(self) -> _Keywords:
         return _Keywords([self.library.caption(image_id) for image_id in self.index.ids])
 
@@ -128,6 +140,14 @@ class Searcher:
         cosines = self.index.cosines(vector)
         keyword = self._keywords.scores(query)
         order = np.lexsort((-fuse(cosines, keyword), ~self._keywords.containing(unknown)))
+        if allowed is not None:
+            order = order[allowed[order]]
+        return [self._hit(row, cosines[row], keyword[row]) for row in order[:k]]
+
+    def _search_names(self, query: str, vector: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hit]:
+        """By keywords alone, and by cosine only where those say the same."""
+        cosines, keyword = self.index.cosines(vector), self._keywords.scores(query)
+        order = np.lexsort((-cosines, -keyword))
         if allowed is not None:
             order = order[allowed[order]]
         return [self._hit(row, cosines[row], keyword[row]) for row in order[:k]]

@@ -218,7 +218,7 @@ def credit_of(extra: Mapping[str, Any]) -> str:
     said = {key.lower(): value for key, value in extra.items() if isinstance(value, str) and value.strip()}
     origin = next((said[key] for key in _ORIGINS if key in said), "")
     licence = next((said[key] for key in _LICENCES if key in said), "")
-    return " · ".join(part[:80] for part in (origin, licence) if part)
+    return " · ".join(part.split(". ")[0][:80] for part in (origin, licence) if part)
 
 
 def _nothing(sentence: str) -> tuple[Any, ...]:
