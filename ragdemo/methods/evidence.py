@@ -110,6 +110,8 @@ class Evidence:
     def _pinned(self, captions: RetrievalCaptions) -> list[Reference]:
         """What the person pinned, each for the concept whose caption it is nearest to."""
         pinned = tuple(dict.fromkeys(self.request.choices.pinned))
+        if not pinned:  # to score nothing would read the query all the same
+            return []
         scores = [self.searcher.score(caption, pinned) for caption in captions.captions]
         references = []
         for image_id, row in zip(pinned, zip(*scores, strict=True), strict=True):

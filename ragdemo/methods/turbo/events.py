@@ -10,7 +10,12 @@ from PIL import Image
 from ragdemo.events import Event
 from ragdemo.methods.turbo.settings import Injection
 
-PARTS = {"encode": "reading the prompt", "search": "search", "UNet": "UNet", "decode": "decoding"}
+PARTS = {
+    "encode": "reading the prompt",
+    "search": "search, with the candidates' pictures",
+    "UNet": "UNet",
+    "decode": "decoding",
+}
 """The parts of `Blended.alone` and `Blended.together`, in their order, and what they are called."""
 
 
