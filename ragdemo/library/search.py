@@ -124,11 +124,8 @@ class Searcher:
 
     @cached_property
     def is_foreign(self) -> bool:
-        """Whether the encoder was trained on less than half of the captions' words: it can tell little about them."""
-        known = self.known_words
-        return known is not None and 2 * len(self._keywords.vocabulary & known) < len(
-            self._keywords.vocabulary
-        )
+        """Whether the encoder was trained on less than half of what captions say: it can tell little about them."""
+        return self.known_words is not None and self._keywords.share_of(self.known_words) < 0.5
 
     @cached_property
     def _keywords(self) -> _Keywords:
@@ -191,6 +188,11 @@ class _Keywords:
         if not shared:
             return np.zeros(len(self._captions), np.float32)
         return self._bm25.get_scores(shared)
+
+    def share_of(self, known: Collection[str]) -> float:
+        """The share of all captions' words that are among some."""
+        said = [word for caption in self._captions for word in caption]
+        return sum(word in known for word in said) / max(len(said), 1)
 
     def containing(self, wanted: Collection[str]) -> np.ndarray:
         """Bool `(N,)`: which captions contain any of the words."""
