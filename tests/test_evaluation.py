@@ -15,11 +15,10 @@ from ragdemo.evaluation.batching import BatchedRuns
 from ragdemo.evaluation.bench import _same_run
 from ragdemo.evaluation.distances import distance, distance_difference, frechet, kernel
 from ragdemo.evaluation.judging import judge
-from ragdemo.evaluation.plans import get_plan
+from ragdemo.evaluation.plans import PLANS, get_plan
 from ragdemo.evaluation.prompts import cases, split_of, two_thing_cases
 from ragdemo.evaluation.report import write_table
 from ragdemo.evaluation.statistics import bootstrap, paired, summarise
-from ragdemo.methods import METHODS
 from ragdemo.methods.imagerag.method import ImageRAG
 from ragdemo.models.base import GENERATOR, Drawing, Drawn, ImageReferences
 from ragdemo.profiles import ASSETS
@@ -209,7 +208,7 @@ def test_records_are_kept_for_the_same_models_and_measured_anew_for_others(tmp_p
 
 
 def test_every_method_has_a_plan() -> None:
-    for method in METHODS:
+    for method in PLANS:
         plan = get_plan(method)
         assert plan.LIMIT * plan.SEEDS >= 240
     with pytest.raises(UserError, match="no benchmark of 'other'"):
