@@ -149,6 +149,10 @@ def test_a_slower_method_waits_for_a_press(page: Page, live: Live) -> None:
     type_in(page, "a red car")
     page.wait_for_timeout(500)
     assert (live.quick.requests, len(live.endless.requests)) == ([], asked)
+    page.locator("#method").get_by_text("Quick").click()
+    expect(page.locator("#method-sentence")).to_contain_text("while you type")
+    type_in(page, "a red car again")
+    shown(page, "a red car again")
 
 
 def test_another_seed_is_drawn_at_once(page: Page, live: Live) -> None:
