@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,44 @@ def test_a_recipe_finds_its_pictures_by_content_and_old_ones_by_name(tmp_path: P
     with pytest.raises(UserError, match=r"used mine\.png of yours; add that first"):
         shelf.found([ImageRef(sha256="1" * 64, name="mine.png")])
     shelf.delete()
+
+
+def test_a_gap_comes_after_all_runs_and_a_newer_one_takes_its_place() -> None:
+    async def main() -> None:
+        queue = Line()
+        with queue.gap("ann") as gap, queue.gap("bob") as other:
+            assert (queue.before(gap), queue.before(other), queue.is_wanted) == (0, 1, False)
+            with queue.place("carl") as place:
+                assert (queue.before(place), queue.before(gap), queue.before(other)) == (0, 1, 2)
+                assert queue.is_wanted
+            assert not queue.is_wanted
+            with queue.gap("ann") as newer:
+                assert (gap.left, newer.left) == (True, False)
+                assert (queue.before(other), queue.before(newer)) == (0, 1)
+            assert not queue.holds("ann")
+
+    in_loop(main)
+
+
+def test_a_press_ends_the_visitors_own_gap_and_no_other() -> None:
+    async def main() -> None:
+        queue = Line()
+        with queue.gap("ann") as gap, queue.gap("bob") as other:
+            with queue.place("ann"):
+                assert (gap.left, other.left) == (True, False)
+            queue.leave("bob")
+            assert other.left
+
+    in_loop(main)
+
+
+def test_who_gets_a_gap_is_limited() -> None:
+    async def main() -> None:
+        queue, held = Line(), ExitStack()
+        with held:
+            for number in range(line.MOST_PLACES):
+                held.enter_context(queue.gap(f"visitor-{number}"))
+            with pytest.raises(UserError, match="no further run"):
+                held.enter_context(queue.gap("one more"))
+
+    in_loop(main)

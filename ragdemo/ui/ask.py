@@ -99,8 +99,8 @@ def build_ask(offers: Offers, libraries: Sequence[str], vocabulary: Vocabulary, 
         None, None, seed, js="() => Math.floor(Math.random() * 100000)", api_visibility="private"
     )
     following = [one.name for offer in offers.here for one in offer.methods if one.follows_typing]
-    typed = Typed(following, prompt, method)
-    for event in (prompt.input, seed.input, rolled.then, *(one.then for one in surprise)):
+    typed = Typed(following, method)
+    for event in (rolled.then, *(one.then for one in surprise)):
         typed.after(event)
     return Ask(
         prompt,

@@ -1,8 +1,15 @@
-// The picture follows the typing: `props.value` is new whenever what is asked for has changed by hand, and null while the
-// chosen method is too slow for that. The server is asked once the hands rest.
+// The picture follows the typing. `props.value.follows` says whether the chosen method is quick enough for that; `at` is
+// new when something else than a key has changed what is asked for. The server is asked once the hands rest.
 const REST = 100;  // milliseconds
-let resting;
-watch("value", () => {
+let resting, seen = null;
+function rest() {
   clearTimeout(resting);
-  if (props.value) resting = setTimeout(() => trigger("submit"), REST);
+  resting = setTimeout(() => { if (props.value.follows) trigger("submit"); }, REST);
+}
+// not Gradio's own `input`, which a paste or a dictated text does not raise
+document.addEventListener("input", ({target}) => { if (target.closest("#prompt, #seed")) rest(); });
+watch("value", () => {
+  const {at} = props.value;
+  if (at && at !== seen) rest();
+  seen = at;
 });

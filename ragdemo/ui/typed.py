@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 from ragdemo.ui.style import html
 
 _SCRIPT = Path(__file__).with_name("typed.js").read_text(encoding="utf-8")
 
 
 class Typed:
-    """An empty block that submits; until then all of it happens in the browser."""
+    """An empty block that submits a little after the last key; until then all of it happens in the browser."""
 
-    def __init__(self, following: Sequence[str], prompt: Any, method: Any) -> None:
+    def __init__(self, following: Sequence[str], method: gr.Radio) -> None:
         """`following` are the names of the methods that follow typing."""
-        self._following, self._inputs = following, [prompt, method]
-        self._block = html(None, html_template="", js_on_load=_SCRIPT, elem_id="typed")
+        self._following, self._method = following, method
+        value = {"follows": method.value in following, "at": None}
+        self._block = html(value, html_template="", js_on_load=_SCRIPT, elem_id="typed")
+        self._note(method.change, "null")
 
     @property
     def submit(self) -> Any:
@@ -26,8 +30,11 @@ class Typed:
         return self._block.submit
 
     def after(self, event: Any) -> None:
-        """Submit a little after an event of a component, or what follows one, while a following method is chosen."""
+        """Submit also a little after an event of a component, or what follows one, if the method follows typing."""
+        self._note(event, "Date.now()")
+
+    def _note(self, event: Any, at: str) -> None:
         if self._following:
             names = json.dumps(self._following)
-            note = f"(text, method) => {names}.includes(method) ? {{text, at: Date.now()}} : null"
-            event(None, self._inputs, self._block, js=note, api_visibility="private")
+            note = f"(method) => ({{follows: {names}.includes(method), at: {at}}})"
+            event(None, self._method, self._block, js=note, api_visibility="private")
