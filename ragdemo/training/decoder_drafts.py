@@ -16,6 +16,7 @@ from diffusers import DiffusionPipeline
 from ragdemo.training import adversarial
 from ragdemo.training.adversarial import PatchDiscriminator, adversarial_losses, careful_reconstruction_loss
 from ragdemo.training.export import shipped_card, write_card
+from ragdemo.training.frozen import text_states
 from ragdemo.training.keys import constants
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
 from ragdemo.training.vae import GENERATOR_POOL, _psnr, save_vae, to_tensor
@@ -102,10 +103,7 @@ def _restored(pipe: DiffusionPipeline, target: torch.Tensor, captions: Sequence[
 def _denoised(pipe: DiffusionPipeline, clean: torch.Tensor, captions: Sequence[str]) -> torch.Tensor:
     """What the UNet makes in one step of latents `(B, 8, 16, 16)` noised to a random t."""
     levels = pipe.scheduler.alphas_cumprod.to(clean.device)  # ᾱ (1000,)
-    tokens = pipe.tokenizer(
-        list(captions), padding="max_length", truncation=True, return_tensors="pt"
-    ).input_ids
-    text = pipe.text_encoder(tokens.to(clean.device)).last_hidden_state
+    text = text_states(pipe.tokenizer, pipe.text_encoder, captions)
     t = torch.randint(20, NOISIEST, (len(clean),), device=clean.device)
     signal, sigma = (level.sqrt().view(-1, 1, 1, 1) for level in (levels[t], 1 - levels[t]))
     noisy = signal * clean + sigma * torch.randn_like(clean)

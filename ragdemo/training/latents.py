@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from diffusers import AutoencoderTiny
 from transformers import CLIPVisionModelWithProjection
 
 from ragdemo.training import names, outlines, rendering
+from ragdemo.training.frozen import frozen
 from ragdemo.training.hardware import autocast
 from ragdemo.training.image_encoder import clip_pixels, hidden_states
 from ragdemo.training.keys import constants, key_of
@@ -43,7 +43,7 @@ class Encoders:
     def __init__(self, context: Context) -> None:
         self.device = context.device
         vae = AutoencoderTiny.from_pretrained(context.assets / "diffusion" / "vae", torch_dtype=torch.float32)
-        self.vae = frozen(vae, self.device).to(memory_format=torch.channels_last)
+        self.vae = frozen(vae, self.device)
         self.scaling: float = vae.config.scaling_factor
         folder = context.assets / "ip_adapter" / "models" / "image_encoder"
         vision = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32)
@@ -105,8 +105,3 @@ def quantise_states(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def restore_states(states: np.ndarray, scales: np.ndarray) -> torch.Tensor:
     """What `quantise_states` kept, float32."""
     return torch.from_numpy(states).float() * torch.from_numpy(scales).float()[..., None]
-
-
-def frozen(model: Any, device: torch.device) -> Any:
-    """The model, ready to be read and never trained."""
-    return model.to(device).eval().requires_grad_(False)

@@ -13,10 +13,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ragdemo.errors import UserError
 from ragdemo.training import names, phrasings, words
-from ragdemo.training.hardware import autocast
+from ragdemo.training.frozen import frozen, text_states
 from ragdemo.training.image_encoder import attribute_targets, hidden_states, upright_images
 from ragdemo.training.keys import constants
-from ragdemo.training.latents import SETS, Encoders, frozen, open_set, restore_states
+from ragdemo.training.latents import SETS, Encoders, open_set, restore_states
 from ragdemo.training.loop import Context, step_rng
 from ragdemo.training.phrasings import phrase_with_facts
 from ragdemo.training.shards import Shards
@@ -59,7 +59,7 @@ class Material:
         rows = (self._sets["singles"].row(i)[0] for i in range(len(self._sets["singles"])))
         named = np.array([any(row["names"]) for row in rows])
         self._named, self._nameless = np.flatnonzero(named), np.flatnonzero(~named)
-        self.no_text = self.text_states([""])
+        self.no_text = text_states(self.tokenizer, self.text, [""])
         with torch.inference_mode():
             blank = torch.zeros(1, 3, 128, 128, device=device)
             self.no_image = hidden_states(self.encoders.vision, blank).clone()
@@ -74,15 +74,6 @@ class Material:
     def data(self) -> list[str]:
         """The sets and their sizes, for a card."""
         return [f"{len(shards)} {name}" for name, shards in self._sets.items()]
-
-    def text_states(self, captions: list[str]) -> torch.Tensor:
-        """Captions to the text model's states `(B, 40, D)`."""
-        tokens = self.tokenizer(
-            captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        with torch.no_grad(), autocast(self.device):
-            states: torch.Tensor = self.text(tokens.to(self.device)).last_hidden_state.float()
-        return states
 
     def batch(self, stage: str, step: int, lesson: str) -> Batch:
         """What `stage` sees at a step: "plain", "pair", "duo" or "one of two"."""
@@ -140,7 +131,9 @@ class Material:
         kept = {name: shards.array(name, chosen) for name in ("states", "scales", "latents")}
         states = restore_states(kept["states"], kept["scales"]).to(self.device)
         dropped = torch.from_numpy(rng.random(len(chosen)) < DROP).to(self.device)
-        text = torch.where(dropped[:, None, None], self.no_text, self.text_states(captions))
+        text = torch.where(
+            dropped[:, None, None], self.no_text, text_states(self.tokenizer, self.text, captions)
+        )
         references = self.no_image[None]
         if shown is not None:
             seen = states[torch.from_numpy(every)[:, None], torch.from_numpy(shown)]

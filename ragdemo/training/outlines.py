@@ -42,11 +42,6 @@ class Unheard(Sample):
         with _known(self.kind):
             return self.picture.render(size)
 
-    def silhouette(self) -> np.ndarray:
-        """Where the thing is when it stands upright: bool `(64, 64)`."""
-        with _known(self.kind):
-            return canonical(self.picture.looks[0])[1]
-
 
 def unheard_pair(stream: str, index: int) -> tuple[Unheard, Unheard]:
     """Two pictures of one thing of no kind, in different poses and scenes: (reference, target)."""
@@ -65,12 +60,17 @@ def upright(sample: Sample) -> np.ndarray:
         return canonical(sample.picture.looks[0], UPRIGHT)[0]
 
 
+def silhouette(kind: Kind, look: Look) -> np.ndarray:
+    """Where a thing of no kind is when it stands upright: bool `(64, 64)`."""
+    with _known(kind):
+        return canonical(look)[1]
+
+
 def _distant(rng: Random) -> tuple[Kind, Look]:
     while True:
         kind = random_kind(rng)
         look = random_look(kind.name, rng)
-        with _known(kind):
-            mask = canonical(look)[1]
+        mask = silhouette(kind, look)
         if all((mask & other).sum() <= OVERLAP * (mask | other).sum() for other in novel_silhouettes()):
             return kind, look
 

@@ -12,7 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ragdemo.errors import UserError
 from ragdemo.training.diffusion import new_scheduler
-from ragdemo.training.loop import Context, autocast
+from ragdemo.training.frozen import frozen, text_states
+from ragdemo.training.loop import Context
 from ragdemo.training.student_pairs import Pairs, noise_of, pairs_folder
 from ragdemo.weights import weights_hash
 
@@ -47,11 +48,9 @@ class StudentData:
         self._folder = folder.name
         self._tokenizer = CLIPTokenizer.from_pretrained(diffusion / "tokenizer")
         text = CLIPTextModel.from_pretrained(diffusion / "text_encoder", dtype=torch.float32)
-        self._text = text.to(context.device).eval().requires_grad_(False)
+        self._text = frozen(text, context.device)
         unet = UNet2DConditionModel.from_pretrained(diffusion / "unet", torch_dtype=torch.float32)
-        self.teacher_unet = (
-            unet.to(context.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        )
+        self.teacher_unet = frozen(unet, context.device)
         self.noise_levels: Tensor = new_scheduler().alphas_cumprod.to(context.device)
         self.inputs = {"pairs": folder.name, "count": len(self._pairs), "teacher": weights_hash(diffusion)}
 
@@ -95,11 +94,7 @@ class StudentData:
         return self._states([""]).expand(count, -1, -1)
 
     def _states(self, captions: list[str]) -> Tensor:
-        tokens = self._tokenizer(
-            captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        with torch.no_grad(), autocast(self._device):
-            return self._text(tokens.to(self._device)).last_hidden_state.float()
+        return text_states(self._tokenizer, self._text, captions)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).float().to(self._device)

@@ -21,6 +21,7 @@ from ragdemo.methods.turbo.training import adapting, decoder_matrices
 from ragdemo.models.features import unet_features
 from ragdemo.training import student
 from ragdemo.training.export import write_card
+from ragdemo.training.frozen import frozen
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
 from ragdemo.training.student import one_step
 from ragdemo.training.student_data import Batch, StudentData
@@ -76,7 +77,8 @@ def open_student(context: Context) -> UNet2DConditionModel:
     if not folder.is_dir():
         raise UserError(f"There is no student in {folder.parent}; run the stage student first.")
     unet = UNet2DConditionModel.from_pretrained(folder, torch_dtype=torch.float32)
-    return unet.to(context.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    model: UNet2DConditionModel = frozen(unet, context.device)
+    return model
 
 
 def new_adapter(unet: UNet2DConditionModel) -> HSpaceAdapter:
