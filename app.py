@@ -12,6 +12,9 @@ os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio's own folder in the system's temporary one may belong to another user.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
+# The address in front of the hub's own proxies counts as the visitor's; elsewhere the operator names the proxy here.
+if os.environ.get("SPACE_ID"):
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16")
 
 from ragdemo.evaluation.checklist import Checklist
 from ragdemo.library.catalogue import Catalogue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -13,19 +14,28 @@ from threading import Thread
 from ragdemo.errors import UserError
 from ragdemo.events import Event
 
-MOST_PLACES = 32
+MOST_PLACES = 64
+MOST_OF_AN_ADDRESS = 32
+UNHEARD_SECONDS = 10.0  # a program may take that long from asking to listening
 FIRST_SECONDS = 0.15  # if the first event takes longer, the page says before it that the run has begun
 GATHER_SECONDS = 0.1  # to show an event takes the page as long as some answers take the models
 _REFUSED = "The server took no further run; try again in a minute."
+_MANY_PLACES = "Too many runs from your address wait already; try again in a minute."
 _ONE_PLACE = "A run of yours is going on already; stop it, or wait until it is done."
 
 
 @dataclass(eq=False)
 class Place:
-    """A visitor's place; `changed` is set if the line has moved, `left` once the visitor wants no more."""
+    """A visitor's place; `changed` is set if the line has moved, `left` once the visitor wants no more.
+
+    `is_heard` says whether anybody listens to what the visitor is told.
+    """
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     left: bool = False
+    address: str = ""
+    is_heard: Callable[[], bool] = lambda: True
+    heard_at: float = field(default_factory=time.monotonic)
 
 
 class Line:
@@ -36,13 +46,20 @@ class Line:
         self._waiting: list[Place] = []  # with the one whose turn it is, the first
 
     @contextmanager
-    def place(self, session: str) -> Iterator[Place]:
-        """A place at the end; raises `UserError` if the visitor has one already or the line is full."""
+    def place(
+        self, session: str, address: str = "", is_heard: Callable[[], bool] = lambda: True
+    ) -> Iterator[Place]:
+        """A place at the end; raises `UserError` if the visitor has one already or the line is full.
+
+        It is full for an address that has half of its places.
+        """
         if session in self._places:
             raise UserError(_ONE_PLACE)
         if len(self._waiting) >= MOST_PLACES:
             raise UserError(_REFUSED)
-        place = self._places[session] = Place()
+        if sum(one.address == address for one in self._waiting) >= MOST_OF_AN_ADDRESS:
+            raise UserError(_MANY_PLACES)
+        place = self._places[session] = Place(address=address, is_heard=is_heard)
         self._waiting.append(place)
         try:
             yield place
@@ -53,6 +70,22 @@ class Line:
     def before(self, place: Place) -> int:
         """How many runs come before a place's."""
         return self._waiting.index(place)
+
+    async def turn(self, place: Place) -> AsyncGenerator[int, None]:
+        """How many runs come before a place's, now and then, until its turn comes or the visitor has left.
+
+        Who is not heard of any more has left: nobody draws for those who only ask.
+        """
+        while not place.left:
+            before, now = self.before(place), time.monotonic()
+            if place.is_heard():
+                place.heard_at = now
+                if not before:
+                    return
+            place.left = now - place.heard_at > UNHEARD_SECONDS
+            if before:
+                yield before
+            await _changed(place)
 
     def pass_on(self, place: Place) -> None:
         """Let the next one begin; the visitor holds the place, with nobody behind it."""
@@ -70,6 +103,13 @@ class Line:
     def holds(self, session: str) -> bool:
         """Whether the visitor has a place."""
         return session in self._places
+
+
+async def _changed(place: Place) -> None:
+    """Until the line has moved, or a moment has gone: a visitor who is not there any more is noticed then."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(place.changed.wait(), 1.0 if place.is_heard() else GATHER_SECONDS)
+    place.changed.clear()
 
 
 class Batches:

@@ -43,8 +43,9 @@ def build_page(services: Services) -> gr.Blocks:
         shown = [actions, blocks.row, blocks.below]
         opened.then(None, [actions, explore.looked, *shown[1:]], shown, js=OPENED, api_visibility="private")
         page.unload(explore.runs.stop)
-        build_api(runner, services.methods)
-    page.queue(max_size=64)
+        build_api(services, explore.runs.line)
+    # whom the queue does not see, no limit holds back; searches alone wait in it
+    page.queue(max_size=64, api_open=False)
     return page
 
 

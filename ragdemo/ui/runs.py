@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ragdemo.errors import UserError
 from ragdemo.events import Counterfactual, Event, Progress, Result
 from ragdemo.request import Choices, Request
 from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
+from ragdemo.ui.doors import caller_of
 from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
@@ -86,7 +87,7 @@ class Runs:
     async def _answer(self, step_of: Callable[[], Step], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         session = visit.session_hash or ""
         try:
-            with self.line.place(session) as place:
+            with self.line.place(session, *caller_of(visit)) as place:
                 step = await asyncio.to_thread(step_of)
                 async with aclosing(self._run(step, place)) as updates:
                     async for page in updates:
@@ -204,9 +205,9 @@ class Runs:
             said = blocks.say(step.sentence, busy=True) if step.sentence else {}
             yield await self._shown(story) | said
             return
-        while self.line.before(place) and not place.left:
-            yield blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
-            await _changed(place)
+        async with aclosing(self.line.turn(place)) as waits:
+            async for before in waits:
+                yield blocks.say(_in_line(before), "waiting", busy=True)
         if place.left:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
@@ -253,10 +254,3 @@ class Runs:
 
 def _in_line(before: int) -> str:
     return f"In line for the models: {before} before you."
-
-
-async def _changed(place: Place) -> None:
-    """Until the line has moved, or a second has gone: a visitor who is not there any more is noticed then."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(place.changed.wait(), 1.0)
-    place.changed.clear()
