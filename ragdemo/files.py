@@ -9,8 +9,9 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -50,7 +51,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises `UserError` if it cannot be written; an earlier file of that name is then still there.
     """
     work = None
-    with _exit_on_signal():
+    with exit_on_signal():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, work = tempfile.mkstemp(prefix=WORK_PREFIX, suffix=".tmp", dir=path.parent)
@@ -65,6 +66,19 @@ def write_atomically(path: Path, data: bytes) -> None:
                 Path(work).unlink(missing_ok=True)
 
 
+def remove_older(folder: Path, hours: float) -> None:
+    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then."""
+    oldest = time.time() - 3600 * hours
+    for place, _, names in os.walk(folder, topdown=False):
+        for path in (Path(place, name) for name in names):
+            with suppress(OSError):  # another process cleans too
+                if path.lstat().st_mtime < oldest:
+                    path.unlink()
+        with suppress(OSError):
+            if Path(place) != folder and Path(place).stat().st_mtime < oldest:
+                Path(place).rmdir()
+
+
 @contextmanager
 def whole_folder(target: Path, *, replaces: Collection[str] = ()) -> Iterator[Path]:
     """A work folder beside `target`; its files move to `target` if the block succeeds and vanish if it does not.
@@ -72,7 +86,7 @@ def whole_folder(target: Path, *, replaces: Collection[str] = ()) -> Iterator[Pa
     A `target` that exists keeps its other files, except those named in `replaces`. Raises `UserError` at once if
     `target` is a file or cannot be written, and at the end if the disk was full or the work folder was removed.
     """
-    with _exit_on_signal():
+    with exit_on_signal():
         work = _work_folder(target)
         moving = False
         try:
@@ -147,7 +161,7 @@ def _own_folder(variable: str, default: Path) -> Path:
 
 
 @contextmanager
-def _exit_on_signal() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the program by `SystemExit`, so that `finally` blocks remove what is unfinished.
 
     Only in the main thread, and only if the program has no handler of its own.

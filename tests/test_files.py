@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root, libraries_root, shown_name, whole_folder, write_atomically
+from ragdemo.files import cache_root, libraries_root, remove_older, shown_name, whole_folder, write_atomically
 
 ROOT = Path(__file__).parents[1]
 LIMITED = """
@@ -171,3 +171,21 @@ def test_folders_follow_the_environment_and_a_missing_home_is_no_error(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert cache_root().is_absolute()
+
+
+def test_only_what_nobody_has_written_for_long_is_removed(tmp_path: Path) -> None:
+    old, new, empty = tmp_path / "a" / "old.png", tmp_path / "b" / "new.png", tmp_path / "c" / "d"
+    for path in (old, new, empty / "x"):
+        path.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    (tmp_path / "b" / "link").symlink_to(new)
+    for path in (old, old.parent, new.parent, empty, empty.parent, tmp_path):
+        os.utime(path, (0, 0))
+    remove_older(tmp_path, 1)
+    # a folder from which something went just now has been written
+    assert left(tmp_path) == ["a", "b", "c", "file", "link", "new.png"]
+    os.utime(old.parent, (0, 0))
+    remove_older(tmp_path, 1)
+    assert not old.parent.exists()
+    remove_older(tmp_path / "nowhere", 1)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,35 +17,33 @@ from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference, Result
 from ragdemo.images import data_url, from_data_url, png_url
 from ragdemo.recipe import png_with_recipe
-from ragdemo.request import MAX_OWN_IMAGES, Choices, Request, json_object, shown
+from ragdemo.request import MAX_OWN_IMAGES, Choices, Request, folded, json_object, shown
 from ragdemo.ui.doors import caller_of
-from ragdemo.ui.line import Batches, Line
+from ragdemo.ui.line import Batches, Lines, Place
 from ragdemo.ui.own import Shelf
 
 if TYPE_CHECKING:
     from ragdemo.ui.blocks import Services
 
 MOST_FOUND = 50
-# A search, a program's or the library tab's, never waits behind a run.
-SEARCH_QUEUE: dict[str, Any] = {"concurrency_id": "search", "concurrency_limit": 4}
 
 
-def build_api(services: Services, line: Line) -> None:
+def build_api(services: Services, lines: Lines) -> None:
     """Register the endpoints `run`, `search` and `settings` inside the current Blocks context.
 
-    Programs wait for the models in the page's own `line`.
+    Programs wait where the page's visitors do: a search never waits behind a run.
     """
-    endpoints = Endpoints(services, line)
+    endpoints = Endpoints(services, lines)
     gr.api(endpoints.run, api_name="run", concurrency_limit=None)
-    gr.api(endpoints.search, api_name="search", **SEARCH_QUEUE)
+    gr.api(endpoints.search, api_name="search", concurrency_limit=None)
     gr.api(endpoints.settings, api_name="settings", queue=False)
 
 
 class Endpoints:
     """What each endpoint does; their docstrings are what programs read."""
 
-    def __init__(self, services: Services, line: Line) -> None:
-        self._services, self._line = services, line
+    def __init__(self, services: Services, lines: Lines) -> None:
+        self._services, self._lines = services, lines
 
     async def run(
         self,
@@ -75,23 +74,22 @@ class Endpoints:
         """
         fields = {"prompt": prompt, "method": method, "seed": seed, "library": library, "profile": profile}
         assert visit is not None, "Gradio gives every call its request"
-        with _sentences(), self._line.place(uuid.uuid4().hex, *caller_of(visit)) as place:
-            request, shelf = await asyncio.to_thread(self._asked, fields, settings, choices)
-            try:
-                async with aclosing(self._line.turn(place)) as waits:
-                    async for _ in waits:
-                        pass
-                if place.left:
-                    return
-                with Batches(self._iterate(request, shelf), place) as batches:
-                    async for batch in batches:
-                        for event in batch:
-                            yield await asyncio.to_thread(event_json, event)
-            finally:
-                shelf.delete()
-                _forget(visit)
+        address, is_heard = caller_of(visit)
+        shelf = Shelf()
+        try:
+            with _sentences():
+                request, shelf = await self._lines.reading.do(address, self._asked, fields, settings, choices)
+                with self._lines.runs.place(uuid.uuid4().hex, address, is_heard) as place:
+                    async with aclosing(self._events(request, shelf, place)) as events:
+                        async for event in events:
+                            yield event
+        finally:
+            shelf.delete()
+            _forget(visit)
 
-    def search(self, query: str, k: int = 8, library: str = "pocket") -> list[dict]:
+    async def search(
+        self, query: str, k: int = 8, library: str = "pocket", visit: gr.Request | None = None
+    ) -> list[dict]:
         """Find the reference pictures of a library that are nearest to words.
 
         Args:
@@ -105,9 +103,14 @@ class Endpoints:
         with _sentences():
             if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_FOUND:
                 raise UserError(
-                    f"The value {k!r} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
+                    f"The value {shown(k)} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
                 )
-            return [_found(reference) for reference in self._services.runner.search(query, k, library)]
+            assert visit is not None, "Gradio gives every call its request"
+            search = partial(self._search, folded(query, "query"), k, library)
+            return await self._lines.searching.do(caller_of(visit)[0], search)
+
+    def _search(self, query: str, k: int, library: str) -> list[dict]:
+        return [_found(reference) for reference in self._services.runner.search(query, k, library)]
 
     def settings(self, method: str = "imagerag") -> dict:
         """Describe the settings of a method.
@@ -133,8 +136,18 @@ class Endpoints:
         self._services.check(request)
         return request, shelf
 
-    def _iterate(self, request: Request, shelf: Shelf) -> Iterator[Event]:
-        return self._services.runner.run(request, (), shelf.pictures(request.choices.own))
+    async def _events(self, request: Request, shelf: Shelf, place: Place) -> AsyncGenerator[dict, None]:
+        """The events of a run as they happen, once its turn has come."""
+        async with aclosing(self._lines.runs.turn(place)) as waits:
+            async for _ in waits:
+                pass
+        if place.left:
+            return
+        pictures = await asyncio.to_thread(shelf.pictures, request.choices.own)
+        with Batches(self._services.runner.run(request, (), pictures), place) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield await asyncio.to_thread(event_json, event)
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from ragdemo.recipe import png_with_recipe, read_png
 from ragdemo.request import Request
 from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
 from ragdemo.ui.blocks import Blocks, Services, Updates
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Lines
 from ragdemo.ui.link import fields_of, request_of
 from ragdemo.ui.markup import render
-from ragdemo.ui.own import Shelf
+from ragdemo.ui.own import STATE_HOURS, Shelf
 from ragdemo.ui.runs import Runs
 from ragdemo.ui.story import Kept, Story
 from ragdemo.ui.style import html
@@ -29,9 +32,9 @@ if TYPE_CHECKING:
 class Explore:
     """Builds the tab inside the current Blocks context; `Runs` makes its runs."""
 
-    def __init__(self, services: Services, pill: gr.HTML, quiet: dict[str, Any]) -> None:
+    def __init__(self, services: Services, pill: gr.HTML, quiet: dict[str, Any], lines: Lines) -> None:
         """`quiet` are the options of events that show no progress."""
-        self._services = services
+        self._services, self._reading = services, lines.reading
         self._recorded: dict[str, Story] = {}
         example = next(iter(services.vocabulary.examples(1)), "")
         self._unsaid: dict[str, Any] = {
@@ -54,15 +57,16 @@ class Explore:
                 check = html(js_on_load=SCRIPT, elem_id="check")
                 download = html(js_on_load=_FOLLOW, elem_id="download")
                 self.looked = html(None, visible=False)
-        shelf = gr.State(Shelf(), delete_callback=Shelf.delete)
+        kept: dict[str, Any] = {"time_to_live": 3600 * STATE_HOURS}
+        shelf = gr.State(Shelf(), delete_callback=Shelf.delete, **kept)
         self.blocks = Blocks(
-            ask, row, below, check, download, gr.State(Kept.of(first)), shelf, pill, services
+            ask, row, below, check, download, gr.State(Kept.of(first), **kept), shelf, pill, services
         )
         for block, value in self.blocks.of_story(first).items():
             block.value = value
         if first.request is not None:
             ask.seed.value = first.request.seed
-        self.runs = Runs(services, self.blocks)
+        self.runs = Runs(services, self.blocks, lines.runs)
         self._wire(quiet)
 
     @property
@@ -168,15 +172,15 @@ class Explore:
         ask.own_list.click(self._remove_own, {blocks.shelf}, own, **quiet)
         blocks.below.download(self._download, {blocks.story}, blocks.download, **quiet)
 
-    def _add_own(self, shelf: Shelf, files: list[str], visit: gr.Request) -> Updates:
+    async def _add_own(self, shelf: Shelf, files: list[str] | None, visit: gr.Request) -> Updates:
         """One's own pictures on the shelf; one that cannot be read is named, and the others are kept."""
         sentences = []
-        for file in files:
+        for file in files or ():
             try:
-                shelf = shelf.added(file)
+                shelf = await self._reading.do(caller_of(visit)[0], shelf.added, file)
             except UserError as error:
                 sentences.append(str(error))
-        return self._of_shelf(shelf, visit, " ".join(sentences))
+        return await asyncio.to_thread(self._of_shelf, shelf, visit, " ".join(sentences))
 
     def _remove_own(self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
         """One's own pictures without one."""
@@ -194,14 +198,17 @@ class Explore:
             return shown | blocks.say(_NEXT_RUN, "running", busy=True)
         return shown | blocks.say("", "own")
 
-    def _open(self, file: str, shelf: Shelf, visit: gr.Request) -> Updates:
+    async def _open(self, file: str | None, shelf: Shelf, visit: gr.Request) -> Updates:
         """What a saved picture was asked with, in the fields of the page; the browser then asks for it to be drawn."""
         ask, blocks = self.blocks.ask, self.blocks
         if self.runs.line.holds(visit.session_hash or ""):
             return {ask.saved: None} | blocks.say(_BUSY, "running", busy=True)
+        if not file:
+            return {ask.saved: None}
         try:
-            recipe = read_png(Path(file))
+            recipe = await self._reading.do(caller_of(visit)[0], read_png, Path(file))
             request = recipe.request
+            self._services.check(request)
             request = request.changed(choices=request.choices.changed(own=shelf.found(request.choices.own)))
         except UserError as error:
             return blocks.say(str(error)) | {ask.saved: None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -10,15 +12,15 @@ from PIL import Image
 from ragdemo.errors import UserError
 from ragdemo.events import Reference
 from ragdemo.images import read_image
-from ragdemo.ui.api import SEARCH_QUEUE
 from ragdemo.ui.ask import SCRIPT
 from ragdemo.ui.blocks import SENTENCES
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Lines
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html
 
 if TYPE_CHECKING:
-    from ragdemo.library.catalogue import Catalogue
-    from ragdemo.run.base import Runner
+    from ragdemo.ui.blocks import Services
 
 PAGE_SIZE = 24
 _FOUND = 12
@@ -28,12 +30,11 @@ _ALL = "all kinds"
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(
-        self, runner: Runner, catalogue: Catalogue, profile: gr.Dropdown, quiet: dict[str, Any]
-    ) -> None:
+    def __init__(self, services: Services, profile: gr.Dropdown, quiet: dict[str, Any], lines: Lines) -> None:
         """`profile` says whose encoder searches; `quiet` are the options of an event that shows no progress."""
-        self._runner, self._catalogue, self._profile = runner, catalogue, profile
-        names = catalogue.names()
+        self._runner, self._catalogue, self._profile = services.runner, services.catalogue, profile
+        self._lines = lines
+        names = self._catalogue.names()
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
                 label="Search by words",
@@ -113,7 +114,7 @@ class LibraryTab:
             "api_visibility": "private",
             "show_progress": "minimal",
             "show_progress_on": [self.summary],
-            **SEARCH_QUEUE,
+            "concurrency_limit": None,  # who waits, waits in a line of the page's own
         }
         searched = [self.library, self._profile]
         self.query.submit(self._search_words, [self.query, self.kind, *searched], **searching)
@@ -143,23 +144,36 @@ class LibraryTab:
             page,
         )
 
-    def _search_words(self, text: str, kind: str, library: str, profile: str) -> tuple[Any, ...]:
+    async def _search_words(
+        self, text: str, kind: str, library: str, profile: str, visit: gr.Request
+    ) -> tuple[Any, ...]:
         if not text.strip():
-            return self.show_first(library, kind)
-        return self._search(text, library, profile, words=text)
+            return await asyncio.to_thread(self.show_first, library, kind)
+        return await self._searched(visit, text, library, profile, words=text)
 
-    def _search_picture(self, file: str, library: str, profile: str) -> tuple[Any, ...]:
+    async def _search_picture(
+        self, file: str | None, library: str, profile: str, visit: gr.Request
+    ) -> tuple[Any, ...]:
+        if not file:
+            return *[gr.skip() for _ in self.outputs], None
         try:
-            image = read_image(file)
+            image = await self._lines.reading.do(caller_of(visit)[0], read_image, file)
         except UserError as error:
             return *_nothing(str(error)), None
-        return *self._search(image, library, profile, picture=image), None
+        return *await self._searched(visit, image, library, profile, picture=image), None
 
-    def _search(self, query: str | Image.Image, library: str, profile: str, **shown: Any) -> tuple[Any, ...]:
+    async def _searched(
+        self, visit: gr.Request, query: str | Image.Image, library: str, profile: str, **shown: Any
+    ) -> tuple[Any, ...]:
+        """What a search finds, in the page's parts; a sentence if it finds nothing or too many wait for it."""
+        search = partial(self._search, query, library, profile, **shown)
         try:
-            found: list[Reference] = list(self._runner.search(query, _FOUND, library, profile))
+            return await self._lines.searching.do(caller_of(visit)[0], search)
         except SENTENCES as error:
             return _nothing(str(error))
+
+    def _search(self, query: str | Image.Image, library: str, profile: str, **shown: Any) -> tuple[Any, ...]:
+        found: list[Reference] = list(self._runner.search(query, _FOUND, library, profile))
         summary = render("summary.html", found=len(found), **shown)
         cards = render("library.html", items=found, scored=True)
         return summary, cards, gr.update(visible=False), gr.skip(), gr.skip(), 0

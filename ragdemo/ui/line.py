@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from ragdemo.errors import UserError
 from ragdemo.events import Event
@@ -19,9 +25,13 @@ MOST_OF_AN_ADDRESS = 32
 UNHEARD_SECONDS = 10.0  # a program may take that long from asking to listening
 FIRST_SECONDS = 0.15  # if the first event takes longer, the page says before it that the run has begun
 GATHER_SECONDS = 0.1  # to show an event takes the page as long as some answers take the models
+_BUSY = "The server is busy; try again in a minute."
 _REFUSED = "The server took no further run; try again in a minute."
 _MANY_PLACES = "Too many runs from your address wait already; try again in a minute."
 _ONE_PLACE = "A run of yours is going on already; stop it, or wait until it is done."
+
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -110,6 +120,34 @@ async def _changed(place: Place) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(place.changed.wait(), 1.0 if place.is_heard() else GATHER_SECONDS)
     place.changed.clear()
+
+
+class Desk:
+    """Does some calls at once, each in a thread of its own; the others wait, with the line's limits."""
+
+    def __init__(self, workers: int) -> None:
+        self._limiter = CapacityLimiter(workers)
+        self._waiting: Counter[str] = Counter()
+
+    async def do(self, address: str, function: Callable[..., T], *arguments: object) -> T:
+        """What a function returns; raises `UserError` if too many wait, all in all or of an address."""
+        if self._waiting.total() >= MOST_PLACES or self._waiting[address] >= MOST_OF_AN_ADDRESS:
+            raise UserError(_BUSY)
+        self._waiting[address] += 1
+        try:
+            return await run_sync(function, *arguments, limiter=self._limiter)
+        finally:
+            self._waiting[address] -= 1
+            self._waiting += Counter()  # without addresses at nought
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where visitors wait: for the models, for a search, and for their pictures to be read."""
+
+    runs: Line = field(default_factory=Line)
+    searching: Desk = field(default_factory=partial(Desk, 4))
+    reading: Desk = field(default_factory=partial(Desk, 2))  # a large one takes half a gigabyte
 
 
 class Batches:

@@ -15,12 +15,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from ragdemo.errors import UserError
-from ragdemo.files import write_atomically
+from ragdemo.files import cache_root, write_atomically
 from ragdemo.images import encode_png, image_sha256, read_image
 from ragdemo.recipe import UNKNOWN_CONTENT
 from ragdemo.request import MAX_OWN_IMAGES, ImageRef
 from ragdemo.ui.markup import data_url, render
 
+OWN_FOLDER = "own"  # below the cache's root
+STATE_HOURS = 24  # that a visitor's pictures and last run are kept without a press
 _THUMBNAIL_SIDE = 128
 _TOO_MANY = f"A run takes {MAX_OWN_IMAGES} pictures of yours at most; remove one first."
 
@@ -109,7 +111,9 @@ class _Folder:
 @cache
 def _root() -> tempfile.TemporaryDirectory[str]:
     """The folder of all sessions, which ends with this process."""
-    return tempfile.TemporaryDirectory(prefix="ragdemo-own-")
+    place = cache_root() / OWN_FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=place)
 
 
 def _new_folder() -> _Folder:

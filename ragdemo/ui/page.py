@@ -10,6 +10,7 @@ from ragdemo.ui.api import build_api
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.explore import OPENED, Explore
 from ragdemo.ui.library import LibraryTab
+from ragdemo.ui.line import Lines
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html, quiet_options
 
@@ -24,7 +25,7 @@ _RETRY_SECONDS = 5.0  # a failed load is tried again by the next run
 
 def build_page(services: Services) -> gr.Blocks:
     """The page as Blocks, ready for `launch(**launch_options())`."""
-    runner = services.runner
+    runner, lines = services.runner, Lines()
     with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="masthead"):
             html(render("title.html", title=TITLE, subtitle=SUBTITLE), elem_id="title")
@@ -33,9 +34,9 @@ def build_page(services: Services) -> gr.Blocks:
         quiet = quiet_options(pill)
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                explore = Explore(services, pill, quiet)
+                explore = Explore(services, pill, quiet, lines)
             with gr.Tab("Library"):
-                library = LibraryTab(runner, services.catalogue, explore.blocks.ask.profile, quiet)
+                library = LibraryTab(services, explore.blocks.ask.profile, quiet, lines)
         _watch_models(page, runner, explore.blocks.ask.profile, pill, quiet)
         page.load(library.show_first, library.library, library.outputs, **quiet)
         opened = page.load(explore.open_link, None, explore.link_outputs, **quiet)
@@ -43,8 +44,8 @@ def build_page(services: Services) -> gr.Blocks:
         shown = [actions, blocks.row, blocks.below]
         opened.then(None, [actions, explore.looked, *shown[1:]], shown, js=OPENED, api_visibility="private")
         page.unload(explore.runs.stop)
-        build_api(services, explore.runs.line)
-    # whom the queue does not see, no limit holds back; searches alone wait in it
+        build_api(services, lines)
+    # nobody waits in Gradio's queue, whose limits know no addresses; nothing runs past it either
     page.queue(max_size=64, api_open=False)
     return page
 

@@ -61,9 +61,8 @@ class Pace:
 class Runs:
     """Answers presses, one at a time for each visitor."""
 
-    def __init__(self, services: Services, blocks: Blocks) -> None:
-        self._services, self._blocks = services, blocks
-        self.line = Line()
+    def __init__(self, services: Services, blocks: Blocks, line: Line) -> None:
+        self._services, self._blocks, self.line = services, blocks, line
 
     @property
     def outputs(self) -> list[Any]:
@@ -211,7 +210,7 @@ class Runs:
         if place.left:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
-        with Batches(step.start(), place) as taken:
+        with Batches(await asyncio.to_thread(step.start), place) as taken:
             status = await self._status(story)
             # all of the page each time: what is not named costs Gradio more than what is as it was
             page: Updates = {blocks.pill: render("pill.html", status=status)}
