@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import partial
 from threading import Thread
@@ -28,6 +29,7 @@ from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
 from ragdemo.ui.blocks import Services
+from ragdemo.ui.log import BoundedLog
 from ragdemo.ui.own import OWN_FOLDER, STATE_HOURS
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
@@ -50,6 +52,7 @@ demo = build_page(services)
 
 def main() -> None:
     """Serve until interrupted; address and port come from Gradio's own environment variables."""
+    sys.stderr = BoundedLog(sys.stderr)  # type: ignore[assignment]
     with exit_on_signal():
         demo.launch(prevent_thread_lock=True, **launch_options())
         try:

@@ -40,6 +40,11 @@ def shown_name(path: str | Path) -> str:
     return name if len(name) <= LONGEST_SHOWN_NAME else f"{name[: LONGEST_SHOWN_NAME - 1]}…"
 
 
+def without_folders(text: str) -> str:
+    """A message as visitors may read it: of every absolute path the last name alone."""
+    return re.sub(r"(?<![\w./:~])/(?:[^\s/'\":,;()]+/)+", "", text)
+
+
 def slug(text: str) -> str:
     """A file's name for a text, of plain letters and digits, at most 60."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"

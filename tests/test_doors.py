@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 from strange_images import corner
 
-from ragdemo.ui import doors, line
+from ragdemo.ui import doors, line, log
+from tests.hostile.values import png_with
 from tests.hostile.visitor import API, Visitor, file
 from tests.scripted_page import ScriptedPage, ask, finished
 
@@ -207,6 +210,41 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     assert visitor.run(**RUN)[-2]["success"]
 
 
+def test_a_press_that_carries_nothing_is_answered(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    press, remove = visitor.event("act"), visitor.event("_remove_own")
+    visitor.call(press, visitor.values(press)).raise_for_status()
+    assert visitor.ends()[-1]["success"]
+    visitor.call(remove, visitor.values(remove)).raise_for_status()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"settings": {"steps": 10**400}}, "The setting steps is 1000"),
+        ({"settings": {"steps": 120}}, "The setting steps is 120; on a shared page choose 50 or fewer"),
+        ({"settings": {"mode": ["draft"]}}, "The setting mode is"),
+        ({"settings": {"x" * 500: 1}}, "has no setting"),
+        ({"method": "nothing"}, "There is no method 'nothing'"),
+        ({"profile": "nothing"}, "There is no profile 'nothing'"),
+        ({"seed": -1}, "The seed -1 is out of range"),
+    ],
+    ids=str,
+)
+def test_a_recipe_is_checked_before_it_reaches_the_form(
+    visitor: Visitor, change: dict, sentence: str
+) -> None:
+    request = {"prompt": "a robot", "method": "imagerag", "seed": 1} | change
+    recipe = {"request": request, "references": [], "library_fingerprint": "f", "versions": {}}
+    path = visitor.upload([("saved.png", png_with(json.dumps(recipe)))]).json()[0]
+    event = visitor.event("_open")
+    answer = visitor.call(event, visitor.values(event, saved=file(path)))
+    assert answer.status_code == 200
+    assert sentence in answer.text
+    assert "Starting" not in answer.text
+    assert len(answer.text) < 5000
+
+
 def test_the_log_of_a_fault_is_one_line(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
     visitor.session = "nobody" + "x" * 5000
     with pytest.raises(httpx.RemoteProtocolError):
@@ -240,3 +278,19 @@ def test_the_content_policy_stops_nothing_of_the_page(browser: Browser, scripted
         assert not [text for text in said if "Content Security Policy" in text or "Content-Security" in text]
     finally:
         context.close()
+
+
+def test_a_log_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "MOST_A_MINUTE", 100)
+    monkeypatch.setattr(log, "LONGEST", 60)
+    now = [0.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    kept = io.StringIO()
+    bounded = log.BoundedLog(kept)
+    assert bounded.write("x" * 1000) == 1000
+    assert kept.getvalue() == "x" * 60 + " … and 940 more\n"
+    bounded.write("y" * 30)
+    assert "y" not in kept.getvalue()
+    now[0] = 61
+    print("z", file=bounded)
+    assert kept.getvalue().endswith("ragdemo: 30 characters of log were left out.\nz\n")

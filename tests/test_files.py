@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root, libraries_root, remove_older, shown_name, whole_folder, write_atomically
+from ragdemo.files import (
+    cache_root,
+    libraries_root,
+    remove_older,
+    shown_name,
+    whole_folder,
+    without_folders,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parents[1]
 LIMITED = """
@@ -171,6 +179,20 @@ def test_folders_follow_the_environment_and_a_missing_home_is_no_error(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert cache_root().is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[Errno 2] No such file: '/srv/ragdemo/assets/x.json'", "[Errno 2] No such file: 'x.json'"),
+        (
+            "at https://example.org/c/d, in a/b/c and 3/4 of (/a/b.py)",
+            "at https://example.org/c/d, in a/b/c and 3/4 of (b.py)",
+        ),
+    ],
+)
+def test_a_message_for_visitors_says_no_folder(text: str, shown: str) -> None:
+    assert without_folders(text) == shown
 
 
 def test_only_what_nobody_has_written_for_long_is_removed(tmp_path: Path) -> None:

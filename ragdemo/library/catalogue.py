@@ -13,6 +13,7 @@ from ragdemo.errors import UserError
 from ragdemo.files import libraries_root
 from ragdemo.library.recent import Recent
 from ragdemo.library.store import LIBRARY_FILE, METADATA_FILE, SHIPPED, Library, Row, open_library
+from ragdemo.request import shown
 
 MAX_OPEN = 8
 
@@ -46,13 +47,13 @@ class Catalogue:
 
     def folder(self, name: str) -> Path:
         """The folder of a library; raises `UserError` if no library has the name, unless paths are allowed."""
-        if name in SHIPPED:
+        if isinstance(name, str) and name in SHIPPED:
             return SHIPPED[name]
         if name in self.names():
             return self._folder / name
         if self._allow_paths:
             return Path(name)
-        raise UserError(f"There is no library {name[:80]!r}; choose one of {', '.join(self.names())}.")
+        raise UserError(f"There is no library {shown(name)}; choose one of {', '.join(self.names())}.")
 
     def open(self, name: str) -> Library:
         """The library of a name, opened again if its files have changed; raises `UserError` as `folder` does.

@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from ragdemo.errors import UserError
+from ragdemo.files import without_folders
 from ragdemo.profiles import Spec
 
 LOCAL = "local-dir:"
@@ -109,9 +110,9 @@ def open_encoder(name: str, device: str = "cpu") -> OpenClipEncoder:
         tokenize = open_clip.get_tokenizer(name)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         shown = Path(name.removeprefix(LOCAL)).name if name.startswith(LOCAL) else name
-        reason = (str(error) or type(error).__name__).splitlines()[0].replace(name.removeprefix(LOCAL), shown)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"The encoder {shown} cannot be loaded ({reason}); train or download it again."
+            f"The encoder {shown} cannot be loaded ({without_folders(reason)}); train or download it again."
         ) from error
     return OpenClipEncoder(model.eval(), preprocess, tokenize, encoder_fingerprint(name, model))
 

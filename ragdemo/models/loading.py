@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from ragdemo.errors import UserError
+from ragdemo.files import without_folders
 from ragdemo.profiles import Spec
 
 # What the libraries' own loaders raise on truncated, mixed-up or half-deleted checkpoints.
@@ -47,7 +48,7 @@ def reading(name: str, remedy: str) -> Iterator[None]:
     except (UserError, torch.OutOfMemoryError):
         raise
     except _DAMAGE as error:
-        cause = " ".join(str(error).replace(name, shown).split())[:160]
+        cause = without_folders(" ".join(str(error).split()))[:160]
         raise UserError(
             f"The checkpoint {shown} is damaged or incomplete ({type(error).__name__}: {cause}); {remedy}."
         ) from error

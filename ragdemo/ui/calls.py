@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from fastapi import HTTPException, Request, status
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 100_000  # the log and the session may keep them
 MOST_BYTES_OF_PROGRAMS = 32_000_000  # pictures travel inside the JSON of an endpoint
 _MOST_VALUES = 10_000
 _DEEPEST = 20

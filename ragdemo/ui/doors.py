@@ -118,8 +118,9 @@ class Doors:
             if body.fault is None:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 _LOG.error("%r: %.200r at %s:%s", place[:80], error, where.filename, where.lineno)
-                # whose arguments Gradio puts in order by their names
-                code = 422 if place.startswith("call/v2/") else 500
+                # Gradio sorts these by name, and says again what it does not take, half letters too
+                is_theirs = place.startswith("call/v2/") or isinstance(error, UnicodeEncodeError)
+                code = 422 if is_theirs else 500
                 body.fault = code, "The server could not answer this call."
 
 

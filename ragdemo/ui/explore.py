@@ -15,7 +15,7 @@ from ragdemo.events import Result
 from ragdemo.recipe import png_with_recipe, read_png
 from ragdemo.request import Request
 from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
-from ragdemo.ui.blocks import Blocks, Services, Updates
+from ragdemo.ui.blocks import Blocks, Services, Updates, carried
 from ragdemo.ui.doors import caller_of
 from ragdemo.ui.line import Lines
 from ragdemo.ui.link import fields_of, request_of
@@ -185,7 +185,7 @@ class Explore:
     def _remove_own(self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
         """One's own pictures without one."""
         shelf: Shelf = data[self.blocks.shelf]
-        return self._of_shelf(shelf.removed(str(getattr(event, "id", ""))), visit, "")
+        return self._of_shelf(shelf.removed(carried(event, "id")), visit, "")
 
     def _of_shelf(self, shelf: Shelf, visit: gr.Request, sentence: str) -> Updates:
         """The shelf as it is now; unless a run goes on, the browser asks for the last one to go on with it."""

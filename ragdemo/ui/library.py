@@ -145,8 +145,9 @@ class LibraryTab:
         )
 
     async def _search_words(
-        self, text: str, kind: str, library: str, profile: str, visit: gr.Request
+        self, text: str | None, kind: str, library: str, profile: str, visit: gr.Request
     ) -> tuple[Any, ...]:
+        text = text or ""
         if not text.strip():
             return await asyncio.to_thread(self.show_first, library, kind)
         return await self._searched(visit, text, library, profile, words=text)

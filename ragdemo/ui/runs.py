@@ -16,7 +16,7 @@ import gradio as gr
 from ragdemo.errors import UserError
 from ragdemo.events import Counterfactual, Event, Progress, Result
 from ragdemo.request import Choices, Request
-from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
+from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates, carried
 from ragdemo.ui.doors import caller_of
 from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.markup import render
@@ -106,7 +106,7 @@ class Runs:
     def _step(self, data: Mapping[Any, Any], event: gr.EventData) -> Step:
         """What a press leads to; raises `UserError` with what is wrong about it."""
         shelf: Shelf = data[self._blocks.shelf]
-        act, before = str(getattr(event, "act", "")), self._blocks.outline_in(data)
+        act, before = carried(event, "act"), self._blocks.outline_in(data)
         if act == "run":
             return self._fresh(self._request(data, before.request), shelf)
         if act == "redraw" and before.request is not None:
@@ -116,7 +116,7 @@ class Runs:
             return self._counterfactuals(story)
         if act == "own":
             return self._with_own(story, shelf)
-        request = with_choice(story, act, str(getattr(event, "id", "")))
+        request = with_choice(story, act, carried(event, "id"))
         if request is None:
             return Step(story)
         if act in ("pin", "unpin"):
