@@ -8,13 +8,13 @@ import time
 from functools import partial
 from threading import Thread
 
-from ragdemo.files import cache_root, exit_on_signal, remove_older
+from ragdemo.files import cache_folder, cache_root, exit_on_signal, remove_older
 
 # Set before Gradio is imported: pages rendered on a second server and usage reports are both opt-in here.
 os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio's own folder in the system's temporary one may belong to another user.
-os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
+os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_folder("uploads")))
 # The address in front of the hub's own proxies counts as the visitor's; elsewhere the operator names the proxy here.
 if os.environ.get("SPACE_ID"):
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16")

@@ -20,13 +20,25 @@ from ragdemo.errors import UserError
 
 WORK_PREFIX = ".ragdemo-"  # short: the target's own name may be as long as the file system allows
 LONGEST_SHOWN_NAME = 80
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DISK_ERRORS = _NO_SPACE | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_ERRORS = NO_SPACE | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG}
 
 
 def cache_root() -> Path:
     """The folder of everything that can be made again: `$RAGDEMO_CACHE`, by default `~/.cache/ragdemo`."""
     return _own_folder("RAGDEMO_CACHE", Path(".cache") / "ragdemo")
+
+
+def cache_folder(name: str) -> Path:
+    """A folder below the cache's root that can be written, or else a fresh one among the system's temporary files."""
+    folder = cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix=f"ragdemo-{name}-"))
 
 
 def libraries_root() -> Path:
@@ -146,7 +158,7 @@ def _remove(path: Path) -> None:
 
 
 def _unwritable(what: str, error: OSError | ValueError) -> UserError:
-    is_full = isinstance(error, OSError) and error.errno in _NO_SPACE
+    is_full = isinstance(error, OSError) and error.errno in NO_SPACE
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     remedy = "free some space or choose another" if is_full else "choose another"
     return UserError(f"The {_printable(what)} cannot be written ({_printable(reason)}); {remedy}.")

@@ -12,6 +12,7 @@ import pytest
 
 from ragdemo.errors import UserError
 from ragdemo.files import (
+    cache_folder,
     cache_root,
     libraries_root,
     remove_older,
@@ -179,6 +180,15 @@ def test_folders_follow_the_environment_and_a_missing_home_is_no_error(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert cache_root().is_absolute()
+
+
+def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "cache"))
+    assert cache_folder("x") == tmp_path / "cache" / "x"
+    monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "file"))
+    folder = cache_folder("x")
+    assert folder.is_dir()
+    assert folder != cache_folder("x")
 
 
 @pytest.mark.parametrize(

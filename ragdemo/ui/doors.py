@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragdemo.files import NO_SPACE
 from ragdemo.ui.calls import MOST_BYTES_OF_PROGRAMS
 
 LISTENERS = "ragdemo.listeners"  # where a call's scope holds them
@@ -55,6 +56,7 @@ _POLICY = "; ".join(
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
     )
 )
+_NO_ROOM = 507, "The server has no room for files; try again later."
 _LOG = logging.getLogger(__name__)
 
 
@@ -120,8 +122,9 @@ class Doors:
                 _LOG.error("%r: %.200r at %s:%s", place[:80], error, where.filename, where.lineno)
                 # Gradio sorts these by name, and says again what it does not take, half letters too
                 is_theirs = place.startswith("call/v2/") or isinstance(error, UnicodeEncodeError)
-                code = 422 if is_theirs else 500
-                body.fault = code, "The server could not answer this call."
+                body.fault = 422 if is_theirs else 500, "The server could not answer this call."
+                if isinstance(error, OSError) and error.errno in NO_SPACE:
+                    body.fault = _NO_ROOM
 
 
 class _Body:
@@ -139,7 +142,7 @@ class _Body:
         length = headers.get("content-length", "")
         self._take(int(length) if length.isdecimal() and len(length) < 20 else 0)
         if self._is_upload and not self.fault and _is_full(scope["app"].uploaded_file_dir):
-            self.fault = 507, "The server has no room for files; try again later."
+            self.fault = _NO_ROOM
 
     async def receive(self) -> Message:
         """The next piece; the caller seems gone once there is a fault."""

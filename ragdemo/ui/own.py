@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root, write_atomically
+from ragdemo.files import cache_folder, write_atomically
 from ragdemo.images import encode_png, image_sha256, read_image
 from ragdemo.recipe import UNKNOWN_CONTENT
 from ragdemo.request import MAX_OWN_IMAGES, ImageRef
@@ -111,9 +111,7 @@ class _Folder:
 @cache
 def _root() -> tempfile.TemporaryDirectory[str]:
     """The folder of all sessions, which ends with this process."""
-    place = cache_root() / OWN_FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=place)
+    return tempfile.TemporaryDirectory(dir=cache_folder(OWN_FOLDER))
 
 
 def _new_folder() -> _Folder:
