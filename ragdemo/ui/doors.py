@@ -120,8 +120,8 @@ class Doors:
             if body.fault is None:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 _LOG.error("%r: %.200r at %s:%s", place[:80], error, where.filename, where.lineno)
-                # Gradio sorts these by name, and says again what it does not take, half letters too
-                is_theirs = place.startswith("call/v2/") or isinstance(error, UnicodeEncodeError)
+                # Gradio sorts these by name; and a refusal repeats what was sent, half a letter or no number as well
+                is_theirs = place.startswith("call/v2/") or isinstance(error, ValueError)
                 body.fault = 422 if is_theirs else 500, "The server could not answer this call."
                 if isinstance(error, OSError) and error.errno in NO_SPACE:
                     body.fault = _NO_ROOM

@@ -27,7 +27,7 @@ def test_presses_in_any_order_leave_a_page_that_works(
 ) -> None:
     rng, errors = random.Random(5), []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    for _ in range(220 if whole else 25):
+    for _ in range(220 if whole else 15):
         step = rng.random()
         if step < 0.25:
             ask(page, rng.choice(PROMPTS))

@@ -87,7 +87,7 @@ def send(visitor: Visitor, event: Event, rng: random.Random) -> httpx.Response:
 def test_any_values_for_every_event(server: Server, whole: bool) -> None:
     rng, first, said = random.Random(0), server.visitor(), server.said()
     codes: list[int] = []
-    for number in range(1000 if whole else 150):
+    for number in range(1000 if whole else 100):
         event = first.events[number % len(first.events)]
         visitor = server.visitor() if event.queued else first
         visitor.__dict__.setdefault("config", first.config)

@@ -114,7 +114,7 @@ def recipes(count: int, seed: int = 0) -> Iterator[bytes]:
         place = recipe if rng.random() < 0.4 else recipe["request"]
         name = rng.choice([*place, "profile", "library", "choices", "own_images", "steps"])
         place[name] = value(rng)
-        if number % 4 == 0:
+        if number % 4 == 0 and isinstance(recipe["request"], dict):
             recipe["request"]["settings"] = {rng.choice(["steps", "mode", "x"]): value(rng)}
         text = json.dumps(recipe) if number % 7 else json.dumps(recipe)[: rng.randrange(200)]
         yield png_with(text)
