@@ -104,7 +104,7 @@ def test_any_values_for_every_event(server: Server, whole: bool) -> None:
 
 def test_any_body_for_every_endpoint(server: Server, whole: bool) -> None:
     rng, visitor = random.Random(1), server.visitor()
-    for _ in range(1000 if whole else 100):
+    for number in range(1000 * len(ENDPOINTS) if whole else 100):
         body = {
             name: value(rng)
             for name in ("data", "fn_index", "session_hash", "event_id", "event_data", "trigger_id")
@@ -113,8 +113,32 @@ def test_any_body_for_every_endpoint(server: Server, whole: bool) -> None:
         content = json.dumps(body if rng.random() < 0.9 else value(rng))
         if rng.random() < 0.1:
             content = content[: rng.randrange(1 + len(content))]
-        answer = visitor.http.post(f"{API}/{rng.choice(ENDPOINTS)}", content=content, headers=JSON)
+        answer = visitor.http.post(
+            f"{API}/{ENDPOINTS[number % len(ENDPOINTS)]}", content=content, headers=JSON
+        )
         assert answer.status_code < 500, (content[:300], answer.text[:300])
+
+
+@pytest.mark.parametrize("name", ["run", "search", "settings"])
+def test_any_arguments_for_the_endpoints_of_programs(server: Server, whole: bool, name: str) -> None:
+    rng, first = random.Random(2), server.visitor()
+    usual = {"run": ["a robot", METHODS[0], 1, '{"steps": 1}', "pocket", "pocket", "{}"]}
+    usual |= {"search": ["a robot", 1, "pocket"], "settings": [METHODS[0]]}
+    event = first.event(name)
+    for _ in range(1000 if whole else 10):
+        data = list(usual[name])
+        for _ in range(rng.choice([1, 1, 2])):
+            data[rng.randrange(len(data))] = value(rng)
+        visitor = Visitor(first.address) if event.queued else first
+        body = {"data": data, "fn_index": event.number, "session_hash": visitor.session}
+        place = "queue/join" if event.queued else f"run/{name}"
+        answer = visitor.http.post(f"{API}/{place}", content=json.dumps(body), headers=JSON)
+        if event.queued and answer.status_code == 200:
+            (end,) = visitor.ends()
+            assert end["success"] or end["output"]["error"], data  # a sentence, and not an error without one
+            visitor.http.close()
+        else:
+            assert answer.status_code in (200, 422) or answer.json()["error"], data
 
 
 def test_files_that_were_not_uploaded(server: Server) -> None:
