@@ -77,7 +77,6 @@ def test_no_event_of_the_page_takes_a_file_that_was_not_uploaded(
         ({"data": list(range(8))}, "takes 7 values"),
         ({"data": "values"}, "valid list"),
         ({"data": [[0] * 20_000] * 7}, "over 10,000 values"),
-        ({"event_data": "act"}, "event_data is no object"),
         ({"trigger_id": {}}, "trigger_id is no number"),
     ],
     ids=lambda value: str(value)[:30],
@@ -211,10 +210,13 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     assert visitor.run(**RUN)[-2]["success"]
 
 
-def test_a_press_that_carries_nothing_is_answered(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_press_that_carries_nothing_of_its_own_is_answered(
+    visitor: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
     press, remove = visitor.event("act"), visitor.event("_remove_own")
-    visitor.call(press, visitor.values(press)).raise_for_status()
-    assert visitor.ends()[-1]["success"]
+    for said in (None, "act", 5, ["act"], {}):
+        visitor.call(press, visitor.values(press), event_data=said).raise_for_status()
+        assert visitor.ends()[-1]["success"]
     visitor.call(remove, visitor.values(remove)).raise_for_status()
     assert not caplog.messages
 

@@ -97,13 +97,11 @@ def _check_event(body: Mapping[str, Any], request: Request, size: int) -> None:
         event = blocks.fns.get(number) if isinstance(number, int) else None
     if event is None or event.fn is None:
         raise _RefusedError("The page has no such event; reload it.")
-    data, said, trigger = body.get("data"), body.get("event_data"), body.get("trigger_id")
+    data, trigger = body.get("data"), body.get("trigger_id")
     if number is not None and isinstance(data, list) and len(data) != len(event.inputs):
         raise _RefusedError(
             f"The event takes {len(event.inputs)} values and not {len(data)}; reload the page."
         )
-    if said is not None and not isinstance(said, dict):
-        raise _RefusedError("The event_data is no object; send one, or none.")
     if trigger is not None and not isinstance(trigger, int):
         raise _RefusedError("The trigger_id is no number; send one, or none.")
     if size > (MOST_BYTES_OF_PROGRAMS if event.api_visibility == "public" else MOST_BYTES):
