@@ -1,5 +1,5 @@
-# `make demo` opens the page, `make test` runs every check, `make figures` measures the shipped weights; each from a
-# bare clone.
+# `make demo` opens the page, `make test` runs every check, `make figures` measures the shipped weights, `make hostile`
+# attacks the server; each from a bare clone.
 # PYTHON picks the interpreter that makes the environment (3.11 or 3.12), VENV its place,
 # REQUIREMENTS=requirements-gpu.txt the list for a GPU.
 
@@ -11,7 +11,7 @@ REQUIREMENTS ?= requirements.txt
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test figures lint format browser clean
+.PHONY: demo test figures hostile lint format browser clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -22,6 +22,10 @@ test: $(VENV)/.dev lint browser
 # The statistics of the shipped weights over whole samples; `make test` takes a few of each.
 figures: $(VENV)/.dev
 	$(BIN)/python -m pytest -m figures --whole
+
+# Strangers at the real server: thousands of calls, pictures and prompts; `make test` takes a few of each.
+hostile: $(VENV)/.dev browser
+	$(BIN)/python -m pytest -m hostile --whole
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from functools import partial
+from threading import Thread
 
-from ragdemo.files import cache_root
+from ragdemo.files import cache_folder, cache_root, exit_on_signal, remove_older
 
 # Set before Gradio is imported: pages rendered on a second server and usage reports are both opt-in here.
 os.environ.setdefault("GRADIO_SSR_MODE", "false")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio's own folder in the system's temporary one may belong to another user.
-os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_root() / "uploads"))
+os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_folder("uploads")))
+# The address in front of the hub's own proxies counts as the visitor's; elsewhere the operator names the proxy here.
+if os.environ.get("SPACE_ID"):
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16")
 
 from ragdemo.evaluation.checklist import Checklist
 from ragdemo.invention import Inventor
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.profiles import ASSETS
-from ragdemo.run.base import check_request
+from ragdemo.run.base import check_visit
 from ragdemo.run.child import ChildProcess
 from ragdemo.run.examples import recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
 from ragdemo.ui.blocks import Services
+from ragdemo.ui.log import BoundedLog
+from ragdemo.sessions import OWN_FOLDER, STATE_HOURS
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
@@ -36,7 +44,7 @@ services = Services(
     catalogue=Catalogue(),
     offers=find_offers(),
     vocabulary=Vocabulary.from_lists({**vocabulary(), "words": caption_phrases()}),
-    check=check_request,
+    check=check_visit,
     recorded=recorded,
     checklist=partial(child.call, "checklist", "__call__"),
     inventor=Inventor(),
@@ -46,9 +54,23 @@ demo = build_page(services)
 
 def main() -> None:
     """Serve until interrupted; address and port come from Gradio's own environment variables."""
-    demo.launch(prevent_thread_lock=True, **launch_options())
-    runner.start(services.profile(""))
-    demo.block_thread()
+    sys.stderr = BoundedLog(sys.stderr)  # type: ignore[assignment]
+    with exit_on_signal():
+        demo.launch(prevent_thread_lock=True, **launch_options())
+        try:
+            runner.start(services.profile(""))
+            Thread(target=keep_clean, name="clean", daemon=True).start()
+            demo.block_thread()
+        finally:
+            demo.close(verbose=False)
+
+
+def keep_clean() -> None:
+    """Remove, now and every hour, what visitors and killed servers have left: Gradio knows only its own run's files."""
+    while True:
+        remove_older(cache_root() / "uploads", 2)
+        remove_older(cache_root() / OWN_FOLDER, STATE_HOURS + 1)
+        time.sleep(3600)
 
 
 if __name__ == "__main__":

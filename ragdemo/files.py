@@ -9,8 +9,9 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -19,13 +20,25 @@ from ragdemo.errors import UserError
 
 WORK_PREFIX = ".ragdemo-"  # short: the target's own name may be as long as the file system allows
 LONGEST_SHOWN_NAME = 80
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DISK_ERRORS = _NO_SPACE | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_ERRORS = NO_SPACE | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG}
 
 
 def cache_root() -> Path:
     """The folder of everything that can be made again: `$RAGDEMO_CACHE`, by default `~/.cache/ragdemo`."""
     return _own_folder("RAGDEMO_CACHE", Path(".cache") / "ragdemo")
+
+
+def cache_folder(name: str) -> Path:
+    """A folder below the cache's root that can be written, or else a fresh one among the system's temporary files."""
+    folder = cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix=f"ragdemo-{name}-"))
 
 
 def libraries_root() -> Path:
@@ -39,6 +52,11 @@ def shown_name(path: str | Path) -> str:
     return name if len(name) <= LONGEST_SHOWN_NAME else f"{name[: LONGEST_SHOWN_NAME - 1]}…"
 
 
+def without_folders(text: str) -> str:
+    """A message as visitors may read it: of every absolute path the last name alone."""
+    return re.sub(r"(?<![\w./:~])/(?:[^\s/'\":,;()]+/)+", "", text)
+
+
 def slug(text: str) -> str:
     """A file's name for a text, of plain letters and digits, at most 60."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "picture"
@@ -50,7 +68,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises `UserError` if it cannot be written; an earlier file of that name is then still there.
     """
     work = None
-    with _exit_on_signal():
+    with exit_on_signal():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, work = tempfile.mkstemp(prefix=WORK_PREFIX, suffix=".tmp", dir=path.parent)
@@ -65,6 +83,19 @@ def write_atomically(path: Path, data: bytes) -> None:
                 Path(work).unlink(missing_ok=True)
 
 
+def remove_older(folder: Path, hours: float) -> None:
+    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then."""
+    oldest = time.time() - 3600 * hours
+    for place, _, names in os.walk(folder, topdown=False):
+        for path in (Path(place, name) for name in names):
+            with suppress(OSError):  # another process cleans too
+                if path.lstat().st_mtime < oldest:
+                    path.unlink()
+        with suppress(OSError):
+            if Path(place) != folder and Path(place).stat().st_mtime < oldest:
+                Path(place).rmdir()
+
+
 @contextmanager
 def whole_folder(target: Path, *, replaces: Collection[str] = ()) -> Iterator[Path]:
     """A work folder beside `target`; its files move to `target` if the block succeeds and vanish if it does not.
@@ -72,7 +103,7 @@ def whole_folder(target: Path, *, replaces: Collection[str] = ()) -> Iterator[Pa
     A `target` that exists keeps its other files, except those named in `replaces`. Raises `UserError` at once if
     `target` is a file or cannot be written, and at the end if the disk was full or the work folder was removed.
     """
-    with _exit_on_signal():
+    with exit_on_signal():
         work = _work_folder(target)
         moving = False
         try:
@@ -127,7 +158,7 @@ def _remove(path: Path) -> None:
 
 
 def _unwritable(what: str, error: OSError | ValueError) -> UserError:
-    is_full = isinstance(error, OSError) and error.errno in _NO_SPACE
+    is_full = isinstance(error, OSError) and error.errno in NO_SPACE
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     remedy = "free some space or choose another" if is_full else "choose another"
     return UserError(f"The {_printable(what)} cannot be written ({_printable(reason)}); {remedy}.")
@@ -147,7 +178,7 @@ def _own_folder(variable: str, default: Path) -> Path:
 
 
 @contextmanager
-def _exit_on_signal() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the program by `SystemExit`, so that `finally` blocks remove what is unfinished.
 
     Only in the main thread, and only if the program has no handler of its own.

@@ -27,7 +27,8 @@ from ragdemo.files import shown_name
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = frozenset(".avif .bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 LONGEST_SIDE = 1024
-MAX_PIXELS = 64_000_000  # a camera's picture has fewer; a small file may unpack to more than memory holds
+MAX_PIXELS = 64_000_000  # a camera's JPEG has fewer, and is decoded at a fraction of its size
+MAX_WHOLE_PIXELS = 36_000_000  # of other formats: some hundred bytes may unpack to half a gigabyte
 MAX_ASPECT = 64
 MAX_BYTES = 200_000_000
 MAX_DATA_URL = 48_000_000  # characters
@@ -71,8 +72,8 @@ def read_image(
 
     `source` is a file or its bytes; `name` stands in messages instead of the file's own. The first frame of an
     animation counts; 16-bit, 32-bit and float values are scaled to 8 bit. Raises `UserError` if the file is no
-    picture, is damaged, has a side below `shortest_side`, more than `MAX_PIXELS`, or one side over `MAX_ASPECT` times
-    the other.
+    picture, is damaged, has a side below `shortest_side`, more than `MAX_PIXELS` (`MAX_WHOLE_PIXELS` if it is no JPEG),
+    or one side over `MAX_ASPECT` times the other.
     """
     label = _label(source, name)
     data = _bytes_of(source, label)
@@ -109,17 +110,16 @@ def checked_image(
     """
     label = _label(source, name)
     data = _bytes_of(source, label)
-    too_many = f"{label} has over {MAX_PIXELS:,} pixels; make it smaller."
     try:
         with Image.open(io.BytesIO(data), formats=_available(formats)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(too_many)
-            _check_sides(label, image.size, shortest_side)
+            _check_sides(
+                label, image.size, MAX_PIXELS if image.format == "JPEG" else MAX_WHOLE_PIXELS, shortest_side
+            )
             yield image
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError(too_many) from error
+        raise UserError(f"{label} has over {MAX_PIXELS:,} pixels; make it smaller.") from error
     except Exception as error:  # decoders raise errors of any class on strange files
         kinds = "PNG, JPEG or WebP" if formats is FORMATS else " or ".join(formats)
         raise _UndecodableError(f"{label} cannot be read; choose a {kinds} file.") from error
@@ -194,7 +194,9 @@ def _available(formats: Sequence[str]) -> list[str]:
     return [name for name in formats if name in Image.OPEN]
 
 
-def _check_sides(label: str, size: tuple[int, int], shortest_side: int) -> None:
+def _check_sides(label: str, size: tuple[int, int], most_pixels: int, shortest_side: int) -> None:
+    if size[0] * size[1] > most_pixels:
+        raise UserError(f"{label} has over {most_pixels:,} pixels; make it smaller.")
     if min(size) < shortest_side:
         raise UserError(f"{label} has only {size[0]}×{size[1]} pixels; choose a larger picture.")
     if max(size) > MAX_ASPECT * min(size):
@@ -255,12 +257,16 @@ def _to_rgb(image: Image.Image, longest_side: int) -> Image.Image:
     if image.mode in _DEEP_MODES:
         return _to_grey(image, size).convert("RGB")
     if not image.has_transparency_data:
-        rgb = image.convert("RGB")
-        rgb.thumbnail(size)
-        return rgb
-    layer = image.convert("RGBA")
-    layer.thumbnail(size)
+        return _shrunk(image, "RGB", size)
+    layer = _shrunk(image, "RGBA", size)
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _shrunk(image: Image.Image, mode: str, size: tuple[int, int]) -> Image.Image:
+    """A picture in a mode and of at most a size; one that has the mode already is not copied whole."""
+    converted = image if image.mode == mode else image.convert(mode)
+    converted.thumbnail(size)
+    return converted.copy()  # without its file
 
 
 def _to_grey(image: Image.Image, size: tuple[int, int]) -> Image.Image:

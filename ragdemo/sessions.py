@@ -10,6 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from ragdemo.errors import UserError
+from ragdemo.files import cache_folder
+
+OWN_FOLDER = "own"  # below the cache's root
+STATE_HOURS = 24  # that a visitor's pictures and last run are kept without a press
 
 
 class SessionFolder:
@@ -41,4 +45,4 @@ def new_session_folder() -> SessionFolder:
 @cache
 def _root() -> tempfile.TemporaryDirectory[str]:
     """The folder of all sessions, which ends with this process."""
-    return tempfile.TemporaryDirectory(prefix="ragdemo-own-")
+    return tempfile.TemporaryDirectory(dir=cache_folder(OWN_FOLDER))

@@ -17,7 +17,7 @@ from ragdemo.invention import Inventor
 from ragdemo.methods import METHODS
 from ragdemo.profiles import POCKET
 from ragdemo.request import Request
-from ragdemo.run.base import Status, check_request
+from ragdemo.run.base import Status, check_visit
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.blocks import Services
@@ -98,7 +98,7 @@ def scripted_page() -> Iterator[ScriptedPage]:
             catalogue=runner.catalogue,
             offers=Offers((Offer(POCKET, (method, METHODS["imagerag"], METHODS["realrag"])),)),
             vocabulary=Vocabulary.from_lists(vocabulary()),
-            check=check_request,
+            check=check_visit,
             recorded=lambda prompt: (
                 page.recording if prompt.lower() == RECORDED else ()
             ),  # as recordings are found

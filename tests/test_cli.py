@@ -14,7 +14,7 @@ from strange_images import DATA
 from tiny_models import CAPTIONS, build_assets
 
 from ragdemo.cli import main
-from ragdemo.cli.values import parse_settings
+from ragdemo.cli.values import output_file, parse_settings
 from ragdemo.errors import UserError
 from ragdemo.recipe import read_png
 
@@ -187,6 +187,19 @@ def test_settings_are_json_where_they_can_be() -> None:
     }
     with pytest.raises(UserError, match="key=value"):
         parse_settings(["=3"])
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000, '{"a":' * 50_000])
+def test_a_setting_that_cannot_be_read_is_one_sentence(value: str) -> None:
+    with pytest.raises(UserError, match="too deeply or too large") as caught:
+        parse_settings([f"{'steps' * 100}={value}"])
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "/proc/nowhere/x.json", "a\0b", ""])
+def test_a_file_that_cannot_be_written_is_one_sentence(name: str) -> None:
+    with pytest.raises(UserError, match="choose another"):
+        output_file(name)
 
 
 def test_a_reader_who_has_read_enough_ends_it_quietly(assets: Path) -> None:

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root, libraries_root, shown_name, whole_folder, write_atomically
+from ragdemo.files import (
+    cache_folder,
+    cache_root,
+    libraries_root,
+    remove_older,
+    shown_name,
+    whole_folder,
+    without_folders,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parents[1]
 LIMITED = """
@@ -171,3 +180,44 @@ def test_folders_follow_the_environment_and_a_missing_home_is_no_error(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert cache_root().is_absolute()
+
+
+def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "cache"))
+    assert cache_folder("x") == tmp_path / "cache" / "x"
+    monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "file"))
+    folder = cache_folder("x")
+    assert folder.is_dir()
+    assert folder != cache_folder("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[Errno 2] No such file: '/srv/ragdemo/assets/x.json'", "[Errno 2] No such file: 'x.json'"),
+        (
+            "at https://example.org/c/d, in a/b/c and 3/4 of (/a/b.py)",
+            "at https://example.org/c/d, in a/b/c and 3/4 of (b.py)",
+        ),
+    ],
+)
+def test_a_message_for_visitors_says_no_folder(text: str, shown: str) -> None:
+    assert without_folders(text) == shown
+
+
+def test_only_what_nobody_has_written_for_long_is_removed(tmp_path: Path) -> None:
+    old, new, empty = tmp_path / "a" / "old.png", tmp_path / "b" / "new.png", tmp_path / "c" / "d"
+    for path in (old, new, empty / "x"):
+        path.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    (tmp_path / "b" / "link").symlink_to(new)
+    for path in (old, old.parent, new.parent, empty, empty.parent, tmp_path):
+        os.utime(path, (0, 0))
+    remove_older(tmp_path, 1)
+    # a folder from which something went just now has been written
+    assert left(tmp_path) == ["a", "b", "c", "file", "link", "new.png"]
+    os.utime(old.parent, (0, 0))
+    remove_older(tmp_path, 1)
+    assert not old.parent.exists()
+    remove_older(tmp_path / "nowhere", 1)

@@ -143,6 +143,45 @@ def test_a_full_line_takes_no_further_run(monkeypatch: pytest.MonkeyPatch) -> No
     in_loop(main)
 
 
+def test_an_address_has_half_of_the_line_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2 * line.MOST_OF_AN_ADDRESS == line.MOST_PLACES == 64
+    monkeypatch.setattr(line, "MOST_OF_AN_ADDRESS", 1)
+
+    async def main() -> None:
+        here = Line()
+        with here.place("ann", "10.0.0.1"):
+            with (
+                pytest.raises(UserError, match="from your address wait already"),
+                here.place("bea", "10.0.0.1"),
+            ):
+                pass
+            with here.place("ben", "10.0.0.2") as other:
+                assert here.before(other) == 1
+        with here.place("bea", "10.0.0.1"):
+            pass
+
+    in_loop(main)
+
+
+def test_who_is_not_heard_of_is_waited_for_a_little_and_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 0.3)
+
+    async def turn(listening: list[bool]) -> tuple[bool, list[int]]:
+        here = Line()
+        with here.place("ann", "", lambda: listening[0]) as place:
+            waits = [before async for before in here.turn(place)]
+            return place.left, waits
+
+    async def late() -> tuple[bool, list[int]]:
+        listening = [False]
+        asyncio.get_running_loop().call_later(0.1, listening.__setitem__, 0, True)
+        return await turn(listening)
+
+    assert in_loop(lambda: turn([True])) == (False, [])
+    assert in_loop(lambda: turn([False])) == (True, [])
+    assert in_loop(late) == (False, [])
+
+
 def picture(path: Path, colour: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (40, 30), colour).save(path)

@@ -17,6 +17,7 @@ from ragdemo.library.session import SessionLibrary
 from ragdemo.library.store import write_library
 from ragdemo.request import MAX_CHOICES, Choices, ImageRef, Request
 from ragdemo.ui.explore import Explore
+from ragdemo.ui.line import Lines
 from ragdemo.ui.link import LONGEST, fields_of, link_to, request_of
 from ragdemo.ui.style import quiet_options
 from tests.library_world import new_images
@@ -76,7 +77,7 @@ def test_a_link_restores_the_library(scripted: ScriptedPage, tmp_path: Path) -> 
     with gr.Blocks():
         pill = gr.HTML()
         services = replace(scripted.services, catalogue=Catalogue(tmp_path))
-        explore = Explore(services, pill, gr.State(SessionLibrary()), quiet_options(pill))
+        explore = Explore(services, pill, gr.State(SessionLibrary()), quiet_options(pill), Lines())
     ask, story = explore.blocks.ask, explore.blocks.story
     wanted = Request(
         prompt="a fox", method="scripted", library="mine", choices=Choices(pinned=("image-000",))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragdemo.errors import UserError
-from ragdemo.request import MAX_SEED, check_seed
+from ragdemo.request import MAX_SEED, check_seed, shown
 
 
 def parse_seed(text: str) -> int:
@@ -32,14 +32,16 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise UserError(
-                f"The setting {pair!r} is not of the form key=value; write for example max_rounds=3."
+                f"The setting {shown(pair)} is not of the form key=value; write for example max_rounds=3."
             )
         try:
             settings[key] = json.loads(text)
         except json.JSONDecodeError:
             settings[key] = text
-        except RecursionError as error:
-            raise UserError(f"The setting {key!r} is nested too deeply; give a plain value.") from error
+        except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+            raise UserError(
+                f"The setting {shown(key)} is nested too deeply or too large; give a plain value."
+            ) from error
     return settings
 
 
@@ -62,9 +64,9 @@ def path_of(text: str) -> Path:
 def output_file(text: str) -> Path:
     """A file that can be written; its folder is made."""
     path = path_of(text)
-    if path.is_dir():
-        raise UserError(f"The output {path} is a folder; choose a file.")
     try:
+        if path.is_dir():  # raises for a name that is too long
+            raise UserError(f"The output {path} is a folder; choose a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The output {path} cannot be written ({error.strerror}); choose another.") from error

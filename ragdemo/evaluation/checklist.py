@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ragdemo.events import Check
+from ragdemo.weights import check_files
 from ragdemo.world.captions import stated
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Checklist:
     @cached_property
     def _oracle(self) -> Oracle:
         from ragdemo.world.oracle import load_oracle
+
+        check_files(self._folder, "rebuild it with `python -m ragdemo train oracle`")
 
         return load_oracle(self._folder)
 

@@ -54,7 +54,7 @@ class Catalogue:
 
     def folder(self, name: str) -> Path:
         """The folder of a library; raises `UserError` if no library has the name, unless paths are allowed."""
-        if name in SHIPPED:
+        if isinstance(name, str) and name in SHIPPED:
             return SHIPPED[name]
         if name in self.names():
             return self._folder / name
@@ -64,7 +64,7 @@ class Catalogue:
             raise UserError(
                 "That library belonged to a visitor's session, and has ended with it; choose another."
             )
-        raise UserError(f"There is no library {name[:80]!r}; choose one of {', '.join(self.names())}.")
+        raise UserError(f"There is no library {shown(name)}; choose one of {', '.join(self.names())}.")
 
     def open(self, name: str) -> Library:
         """The library of a name, opened again if its files have changed; raises `UserError` as `folder` does.

@@ -42,6 +42,10 @@ class Settings(Model):
         return f"The setting {name} is {shown(first['input'])}; choose {_wanted(properties[name])}."
 
 
+MOST_STEPS = 50
+"""Of a drawing that others wait for."""
+
+
 class DrawingSettings(Settings):
     """How pictures are drawn; every method that draws with a diffusion model beside references has these."""
 
@@ -49,7 +53,7 @@ class DrawingSettings(Settings):
         None, title="Weight of the references", ge=0, le=2, json_schema_extra={"slider": [0, 2, 0.05]}
     )
     steps: int | None = Field(
-        None, title="Denoising steps", ge=1, le=200, json_schema_extra={"slider": [4, 50, 1]}
+        None, title="Denoising steps", ge=1, le=200, json_schema_extra={"slider": [4, MOST_STEPS, 1]}
     )
     guidance_scale: float | None = Field(
         None, title="Guidance scale", ge=0, le=30, json_schema_extra={"slider": [1, 12, 0.5]}

@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from ragdemo.errors import UserError
+from ragdemo.files import without_folders
 from ragdemo.profiles import Spec
 
 LOCAL = "local-dir:"
@@ -108,9 +109,10 @@ def open_encoder(name: str, device: str = "cpu") -> OpenClipEncoder:
         )
         tokenize = open_clip.get_tokenizer(name)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        shown = Path(name.removeprefix(LOCAL)).name if name.startswith(LOCAL) else name
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"The encoder {name} cannot be loaded ({reason}); train or download it again."
+            f"The encoder {shown} cannot be loaded ({without_folders(reason)}); train or download it again."
         ) from error
     return OpenClipEncoder(model.eval(), preprocess, tokenize, encoder_fingerprint(name, model))
 
@@ -129,14 +131,20 @@ def check_folder(folder: Path) -> None:
     missing = [path.name for path in needed if not path.is_file()]
     if missing or not weight_files(folder):
         lacking = ", ".join(missing or ["weights (*.safetensors)"])
-        raise UserError(f"The encoder folder {folder} lacks {lacking}; train or download the encoder again.")
+        raise UserError(
+            f"The encoder folder {folder.name} lacks {lacking}; train or download the encoder again."
+        )
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         tokenizer = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / CONFIG_FILE} is damaged; train or download the encoder again.") from error
+        raise UserError(
+            f"{folder.name}/{CONFIG_FILE} is damaged; train or download the encoder again."
+        ) from error
     if not tokenizer:
-        raise UserError(f"{folder / CONFIG_FILE} names no text_cfg.hf_tokenizer_name; set it to 'local'.")
+        raise UserError(
+            f"{folder.name}/{CONFIG_FILE} names no text_cfg.hf_tokenizer_name; set it to 'local'."
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:

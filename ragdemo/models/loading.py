@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from ragdemo.errors import UserError
+from ragdemo.files import without_folders
 from ragdemo.profiles import Spec
 
 # What the libraries' own loaders raise on truncated, mixed-up or half-deleted checkpoints.
@@ -35,15 +36,19 @@ def number_format(device: torch.device, spec: Spec) -> torch.dtype:
 
 @contextmanager
 def reading(name: str, remedy: str) -> Iterator[None]:
-    """Turn a loader's failure on checkpoint `name` (a folder or a hub id) into a `UserError` that ends in `remedy`."""
-    if Path(name).is_absolute() and not Path(name).is_dir():
-        raise UserError(f"The checkpoint folder {name} is missing; {remedy}.")
+    """Turn a loader's failure on checkpoint `name` (a folder or a hub id) into a `UserError` that ends in `remedy`.
+
+    Visitors read it: where a folder lies is not said.
+    """
+    shown = Path(name).name if Path(name).is_absolute() else name
+    if shown != name and not Path(name).is_dir():
+        raise UserError(f"The checkpoint folder {shown} is missing; {remedy}.")
     try:
         yield
     except (UserError, torch.OutOfMemoryError):
         raise
     except _DAMAGE as error:
-        cause = " ".join(str(error).split())[:160]
+        cause = without_folders(" ".join(str(error).split()))[:160]
         raise UserError(
-            f"The checkpoint {name} is damaged or incomplete ({type(error).__name__}: {cause}); {remedy}."
+            f"The checkpoint {shown} is damaged or incomplete ({type(error).__name__}: {cause}); {remedy}."
         ) from error

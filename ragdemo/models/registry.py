@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ragdemo.models.base import ONE_AT_A_TIME, Role
 from ragdemo.profiles import Profile
+from ragdemo.weights import check_files
 
 T = TypeVar("T")
 
@@ -25,6 +28,8 @@ class Models:
         if role.name not in self._loaded:  # what is loaded waits for no other
             with ONE_AT_A_TIME:
                 if role.name not in self._loaded:
+                    for place in filter(os.path.isabs, [spec.weights, spec.options.get("adapter") or ""]):
+                        check_files(Path(place), spec.remedy)
                     module, function = spec.loader.split(":")
                     self._loaded[role.name] = getattr(import_module(module), function)(spec, self._device)
         return cast(T, self._loaded[role.name])

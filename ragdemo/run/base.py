@@ -9,9 +9,11 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
+from ragdemo.errors import UserError
 from ragdemo.events import Event, Reference
 from ragdemo.methods import METHODS, get_method
 from ragdemo.methods.base import Method
+from ragdemo.methods.settings import MOST_STEPS
 from ragdemo.profiles import DEFAULT_PROFILE, Profile, get_profile
 from ragdemo.request import Request
 
@@ -80,6 +82,14 @@ def check_request(request: Request) -> None:
     for role in missing_roles(method, profile):
         profile.spec(role)
     method.check(request)
+
+
+def check_visit(request: Request) -> None:
+    """As `check_request`, for those who share the models: a run of theirs has a bounded number of steps."""
+    check_request(request)
+    steps = request.settings.get("steps")
+    if isinstance(steps, int) and steps > MOST_STEPS:
+        raise UserError(f"The setting steps is {steps}; on a shared page choose {MOST_STEPS} or fewer.")
 
 
 def missing_roles(method: Method, profile: Profile) -> tuple[str, ...]:

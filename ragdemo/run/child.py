@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ragdemo.errors import ModelError
+from ragdemo.files import without_folders
 from ragdemo.run.child_server import END, IMPORTING, READY, UNUSABLE, VALUE, limit_reading
 
 ENDED = "The models' process ended, perhaps for want of memory; run it again, which starts a new one."
@@ -260,7 +261,8 @@ class _Process:
 
 
 def _cannot_start(cause: object) -> str:
+    why = without_folders(str(cause))
     return (
-        f"The models' process cannot start ({cause}); make room in the folder for temporary files, or name another "
-        "in TMPDIR and restart the program."
+        f"The models' process cannot start ({why}); make room in the folder for temporary files, or name another in "
+        "TMPDIR and restart the program."
     )

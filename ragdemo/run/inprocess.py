@@ -19,6 +19,7 @@ from PIL import Image
 from ragdemo.counterfactuals import draw_changes
 from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference
+from ragdemo.files import without_folders
 from ragdemo.library.catalogue import Catalogue
 from ragdemo.library.store import Library, open_library
 from ragdemo.methods import get_method
@@ -277,7 +278,7 @@ def readable(error: BaseException) -> Exception:
     traceback.print_exception(error)  # the sentence is for visitors, this is for whoever runs the program
     if is_failed_import(error):
         return cannot_load(error)
-    cause = " ".join(str(error).split())[:160] or type(error).__name__
+    cause = without_folders(" ".join(str(error).split()))[:160] or type(error).__name__
     return ModelError(f"The models stopped ({cause}); run it again, and restart the program if it repeats.")
 
 

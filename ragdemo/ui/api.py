@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,35 +15,37 @@ from PIL import Image
 from ragdemo.codec import encode_event
 from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference, Result
-from ragdemo.images import data_url, from_data_url, image_sha256, png_url
+from ragdemo.images import data_url, from_data_url, png_url
 from ragdemo.recipe import png_with_recipe
-from ragdemo.request import MAX_OWN_IMAGES, Choices, ImageRef, Request, json_object
+from ragdemo.request import MAX_OWN_IMAGES, Choices, Request, folded, json_object, shown
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Batches, Lines, Place
+from ragdemo.ui.own import Shelf
 
 if TYPE_CHECKING:
-    from ragdemo.methods.base import Method
-    from ragdemo.run.base import Runner
+    from ragdemo.ui.blocks import Services
 
 MOST_FOUND = 50
-# Programs wait for the models in one line; a search, theirs or the library tab's, never waits behind a run.
-ENGINE_QUEUE: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1}
-SEARCH_QUEUE: dict[str, Any] = {"concurrency_id": "search", "concurrency_limit": 4}
 
 
-def build_api(runner: Runner, methods: Sequence[Method]) -> None:
-    """Register the endpoints `run`, `search` and `settings` inside the current Blocks context."""
-    endpoints = Endpoints(runner, methods)
-    gr.api(endpoints.run, api_name="run", **ENGINE_QUEUE)
-    gr.api(endpoints.search, api_name="search", **SEARCH_QUEUE)
+def build_api(services: Services, lines: Lines) -> None:
+    """Register the endpoints `run`, `search` and `settings` inside the current Blocks context.
+
+    Programs wait where the page's visitors do: a search never waits behind a run.
+    """
+    endpoints = Endpoints(services, lines)
+    gr.api(endpoints.run, api_name="run", concurrency_limit=None)
+    gr.api(endpoints.search, api_name="search", concurrency_limit=None)
     gr.api(endpoints.settings, api_name="settings", queue=False)
 
 
 class Endpoints:
     """What each endpoint does; their docstrings are what programs read."""
 
-    def __init__(self, runner: Runner, methods: Sequence[Method]) -> None:
-        self._runner, self._methods = runner, methods
+    def __init__(self, services: Services, lines: Lines) -> None:
+        self._services, self._lines = services, lines
 
-    def run(
+    async def run(
         self,
         prompt: str,
         method: str = "imagerag",
@@ -49,7 +54,8 @@ class Endpoints:
         library: str = "pocket",
         profile: str = "pocket",
         choices: str = "{}",
-    ) -> Iterator[dict]:
+        visit: gr.Request | None = None,
+    ) -> AsyncGenerator[dict, None]:
         """Draw a prompt, find what is missing, retrieve references and draw again; streams one event at a time.
 
         Args:
@@ -66,22 +72,24 @@ class Endpoints:
             one event: `event` is its kind (Progress, Draft, Verdict, MissingConcepts, RetrievalCaptions, Rephrased,
             ReflectiveNegative, Rankings, References, Result); pictures are PNG data URLs, the result's with its recipe
         """
-        with _sentences():
-            chosen, pictures = _choices(json_object(choices, "choices"))
-            request = Request(
-                prompt=prompt,
-                method=method,
-                seed=seed,
-                settings=json_object(settings, "settings"),
-                library=library,
-                profile=profile,
-                choices=chosen,
-            )
-            with closing(self._runner.run(request, (), pictures)) as events:  # type: ignore[type-var]
-                for event in events:
-                    yield event_json(event)
+        fields = {"prompt": prompt, "method": method, "seed": seed, "library": library, "profile": profile}
+        assert visit is not None, "Gradio gives every call its request"
+        address, is_heard = caller_of(visit)
+        shelf = Shelf()
+        try:
+            with _sentences():
+                request, shelf = await self._lines.reading.do(address, self._asked, fields, settings, choices)
+                with self._lines.runs.place(uuid.uuid4().hex, address, is_heard) as place:
+                    async with aclosing(self._events(request, shelf, place)) as events:
+                        async for event in events:
+                            yield event
+        finally:
+            shelf.delete()
+            _forget(visit)
 
-    def search(self, query: str, k: int = 8, library: str = "pocket") -> list[dict]:
+    async def search(
+        self, query: str, k: int = 8, library: str = "pocket", visit: gr.Request | None = None
+    ) -> list[dict]:
         """Find the reference pictures of a library that are nearest to words.
 
         Args:
@@ -95,9 +103,14 @@ class Endpoints:
         with _sentences():
             if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_FOUND:
                 raise UserError(
-                    f"The value {k!r} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
+                    f"The value {shown(k)} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
                 )
-            return [_found(reference) for reference in self._runner.search(query, k, library)]
+            assert visit is not None, "Gradio gives every call its request"
+            search = partial(self._search, folded(query, "query"), k, library)
+            return await self._lines.searching.do(caller_of(visit)[0], search)
+
+    def _search(self, query: str, k: int, library: str) -> list[dict]:
+        return [_found(reference) for reference in self._services.runner.search(query, k, library)]
 
     def settings(self, method: str = "imagerag") -> dict:
         """Describe the settings of a method.
@@ -109,11 +122,32 @@ class Endpoints:
             the JSON schema of the object that `run` takes as settings; what is null there is left to the profile
         """
         with _sentences():
-            found = next((one for one in self._methods if one.name == method), None)
+            methods = self._services.methods
+            found = next((one for one in methods if one.name == method), None)
             if found is None:
-                names = ", ".join(one.name for one in self._methods)
-                raise UserError(f"There is no method {method!r}; choose one of {names}.")
+                names = ", ".join(one.name for one in methods)
+                raise UserError(f"There is no method {shown(method)}; choose one of {names}.")
             return found.Settings.model_json_schema()
+
+    def _asked(self, fields: Mapping[str, Any], settings: str, choices: str) -> tuple[Request, Shelf]:
+        """The request of a call, and its own pictures, which are read here and not while others wait."""
+        chosen, shelf = _choices(json_object(choices, "choices"))
+        request = Request(**fields, settings=json_object(settings, "settings"), choices=chosen)
+        self._services.check(request)
+        return request, shelf
+
+    async def _events(self, request: Request, shelf: Shelf, place: Place) -> AsyncGenerator[dict, None]:
+        """The events of a run as they happen, once its turn has come."""
+        async with aclosing(self._lines.runs.turn(place)) as waits:
+            async for _ in waits:
+                pass
+        if place.left:
+            return
+        pictures = await asyncio.to_thread(shelf.pictures, request.choices.own)
+        with Batches(self._services.runner.run(request, (), pictures), place) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield await asyncio.to_thread(event_json, event)
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -151,19 +185,23 @@ def _found(reference: Reference) -> dict[str, Any]:
     }
 
 
-def _choices(data: Mapping[str, Any]) -> tuple[Choices, dict[str, Image.Image]]:
-    """The choices of a JSON object, and its own pictures by content."""
+def _forget(visit: gr.Request) -> None:
+    """Let Gradio keep nothing of a call, whose pictures are megabytes; it keeps the last values of 500 sessions."""
+    if visit.request and visit.session_hash:
+        visit.request.app.state_holder.session_data.pop(visit.session_hash, None)
+
+
+def _choices(data: Mapping[str, Any]) -> tuple[Choices, Shelf]:
+    """The choices of a JSON object, and its own pictures."""
     rows = data.get("own", [])
     if not isinstance(rows, list) or len(rows) > MAX_OWN_IMAGES:
         raise UserError(f"The pictures of your own must be a list of {MAX_OWN_IMAGES} or fewer.")
-    own, pictures = [], {}
+    shelf = Shelf()
     for row in rows:
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("name", "png")):
             raise UserError('A picture of your own must be an object of "name" and "png", a PNG data URL.')
-        image = from_data_url(row["png"], row["name"])
-        own.append(ImageRef(sha256=image_sha256(image), name=row["name"]))
-        pictures[own[-1].sha256] = image
-    return Choices.from_json({**data, "own": [ref.to_json() for ref in own]}), pictures
+        shelf = shelf.holding(row["name"], from_data_url(row["png"], row["name"]))
+    return Choices.from_json({**data, "own": [ref.to_json() for ref in shelf.refs]}), shelf
 
 
 @contextmanager

@@ -35,6 +35,14 @@ SENTENCES = (UserError, ModelError)
 _LOG = logging.getLogger(__name__)
 
 
+def carried(event: gr.EventData, name: str) -> str:
+    """What an event carries under a name, as a text; empty if it carries no such thing."""
+    try:
+        return str(getattr(event, name, ""))
+    except TypeError:  # it carries nothing at all
+        return ""
+
+
 @dataclass(frozen=True)
 class Services:
     """What the page is given: where the models run, libraries, what can run, and what belongs to this installation.

@@ -55,14 +55,16 @@ def follow_choice(
     quiet: dict[str, Any],
 ) -> None:
     """Let the methods follow the profile, and sentence and controls both."""
-    by_name = {offer.profile.name: offer for offer in offers}
+
+    def offer_of(name: str) -> Offer:
+        return next((offer for offer in offers if offer.profile.name == name), offers[0])
 
     def shown(name: str, chosen: str) -> list[Any]:
         visible = [gr.Column(visible=key == (name, chosen)) for key, _ in columns]
-        return [sentence_of(by_name[name], chosen), *visible]
+        return [sentence_of(offer_of(name), chosen), *visible]
 
     def offered(name: str, chosen: str) -> list[Any]:
-        radio = methods_of(by_name[name], chosen)
+        radio = methods_of(offer_of(name), chosen)
         return [gr.Radio(**radio), *shown(name, radio["value"])]
 
     outputs = [sentence, *(column for _, column in columns)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ from ragdemo.events import Result
 from ragdemo.library.session import SessionLibrary
 from ragdemo.recipe import png_with_recipe, read_png
 from ragdemo.request import OWN_LIBRARY, Request
+from ragdemo.sessions import STATE_HOURS
 from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
-from ragdemo.ui.blocks import Blocks, Services, Updates
+from ragdemo.ui.blocks import Blocks, Services, Updates, carried
+from ragdemo.ui.doors import caller_of
 from ragdemo.ui.invent import build_invent, wire_invent
+from ragdemo.ui.line import Lines
 from ragdemo.ui.link import fields_of, request_of
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
 class Explore:
     """Builds the tab inside the current Blocks context; `Runs` makes its runs."""
 
-    def __init__(self, services: Services, pill: gr.HTML, own: gr.State, quiet: dict[str, Any]) -> None:
+    def __init__(
+        self, services: Services, pill: gr.HTML, own: gr.State, quiet: dict[str, Any], lines: Lines
+    ) -> None:
         """`own` holds the visitor's library; `quiet` are the options of events that show no progress."""
-        self._services = services
+        self._services, self._reading = services, lines.reading
         self._recorded: dict[str, Story] = {}
         example = next(iter(services.vocabulary.examples(1)), "")
         self._unsaid: dict[str, Any] = {
@@ -57,15 +63,16 @@ class Explore:
                 check = html(js_on_load=SCRIPT, elem_id="check")
                 download = html(js_on_load=_FOLLOW, elem_id="download")
                 self.looked = html(None, visible=False)
-        shelf = gr.State(Shelf(), delete_callback=Shelf.delete)
+        kept: dict[str, Any] = {"time_to_live": 3600 * STATE_HOURS}
+        shelf = gr.State(Shelf(), delete_callback=Shelf.delete, **kept)
         self.blocks = Blocks(
-            ask, row, below, check, download, gr.State(Kept.of(first)), shelf, own, pill, services
+            ask, row, below, check, download, gr.State(Kept.of(first), **kept), shelf, own, pill, services
         )
         for block, value in self.blocks.of_story(first).items():
             block.value = value
         if first.request is not None:
             ask.seed.value = first.request.seed
-        self.runs = Runs(services, self.blocks)
+        self.runs = Runs(services, self.blocks, lines.runs)
         self._wire(quiet)
         self.invented: Any = None
         if panel is not None:
@@ -172,25 +179,25 @@ class Explore:
         ask.own_list.click(self._change_own, {blocks.shelf}, own, **quiet)
         blocks.below.download(self._download, {blocks.story}, blocks.download, **quiet)
 
-    def _add_own(self, shelf: Shelf, files: list[str], visit: gr.Request) -> Updates:
+    async def _add_own(self, shelf: Shelf, files: list[str] | None, visit: gr.Request) -> Updates:
         """One's own pictures on the shelf; one that cannot be read is named, and the others are kept."""
         sentences = []
-        for file in files:
+        for file in files or ():
             try:
-                shelf = shelf.added(file)
+                shelf = await self._reading.do(caller_of(visit)[0], shelf.added, file)
             except UserError as error:
                 sentences.append(str(error))
             Path(file).unlink(missing_ok=True)  # what came is kept in the session's folder alone
-        return self._of_shelf(shelf, visit, " ".join(sentences))
+        return await asyncio.to_thread(self._of_shelf, shelf, visit, " ".join(sentences))
 
     def _change_own(self, data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
         """One's own pictures without one, or with another name for it."""
         shelf: Shelf = data[self.blocks.shelf]
-        act, sha256 = str(getattr(event, "act", "")), str(getattr(event, "id", ""))
+        act, sha256 = carried(event, "act"), carried(event, "id")
         if act == "remove":
             return self._of_shelf(shelf.removed(sha256), visit, "")
         try:
-            return self._of_shelf(shelf.renamed(sha256, str(getattr(event, "name", ""))), visit, "")
+            return self._of_shelf(shelf.renamed(sha256, carried(event, "name")), visit, "")
         except UserError as error:
             return self._of_shelf(shelf, visit, str(error))
 
@@ -205,14 +212,17 @@ class Explore:
             return shown | blocks.say(_NEXT_RUN, "running", busy=True)
         return shown | blocks.say("", "own")
 
-    def _open(self, file: str, shelf: Shelf, own: SessionLibrary, visit: gr.Request) -> Updates:
+    async def _open(self, file: str | None, shelf: Shelf, own: SessionLibrary, visit: gr.Request) -> Updates:
         """What a saved picture was asked with, in the fields of the page; the browser then asks for it to be drawn."""
         ask, blocks = self.blocks.ask, self.blocks
         if self.runs.line.holds(visit.session_hash or ""):
             return {ask.saved: None} | blocks.say(_BUSY, "running", busy=True)
+        if not file:
+            return {ask.saved: None}
         try:
-            recipe = read_png(Path(file))
+            recipe = await self._reading.do(caller_of(visit)[0], read_png, Path(file))
             request = recipe.request
+            self._services.check(request)
             request = request.changed(choices=request.choices.changed(own=shelf.found(request.choices.own)))
         except UserError as error:
             return blocks.say(str(error)) | {ask.saved: None}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,10 +15,11 @@ from ragdemo.images import read_image
 from ragdemo.library.catalogue import page_of
 from ragdemo.library.session import SessionLibrary
 from ragdemo.request import OWN_LIBRARY
-from ragdemo.ui.api import SEARCH_QUEUE
 from ragdemo.ui.ask import SCRIPT, Ask
 from ragdemo.ui.blocks import SENTENCES, Services
 from ragdemo.ui.choice import libraries_of
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Lines
 from ragdemo.ui.markup import render
 from ragdemo.ui.own_library import OwnLibrary
 from ragdemo.ui.style import html
@@ -34,10 +37,12 @@ _LICENCES = ("license", "licence", "rights")
 class LibraryTab:
     """Builds the tab inside the current Blocks context; `show_first` fills it when the page opens."""
 
-    def __init__(self, services: Services, ask: Ask, own: gr.State, quiet: dict[str, Any]) -> None:
+    def __init__(
+        self, services: Services, ask: Ask, own: gr.State, quiet: dict[str, Any], lines: Lines
+    ) -> None:
         """The profile in the column `ask` searches; `quiet` are the options of an event that shows no progress."""
         self._services, self._runner, self._catalogue = services, services.runner, services.catalogue
-        self._ask, self._profile, self._own = ask, ask.profile, own
+        self._ask, self._profile, self._own, self._lines = ask, ask.profile, own, lines
         names = self._catalogue.names()
         with gr.Row(elem_id="library-tools"):
             self.query = gr.Textbox(
@@ -73,7 +78,7 @@ class LibraryTab:
         with gr.Row(elem_id="library-pager") as self.pager:
             self.previous = gr.Button("← Previous", size="sm", scale=0, min_width=110)
             self.next = gr.Button("Next →", size="sm", scale=0, min_width=110)
-        self.mine = OwnLibrary(self._runner, own, ask.profile, quiet)
+        self.mine = OwnLibrary(self._runner, own, ask.profile, quiet, lines.reading)
         self._page = gr.State(0)
         self._wire(quiet)
 
@@ -144,7 +149,7 @@ class LibraryTab:
             "api_visibility": "private",
             "show_progress": "minimal",
             "show_progress_on": [self.summary],
-            **SEARCH_QUEUE,
+            "concurrency_limit": None,  # who waits, waits in a line of the page's own
         }
         searched = [self.library, self._profile, self._own]
         self.query.submit(self._search_words, [self.query, self.kind, *searched], **searching)
@@ -185,29 +190,53 @@ class LibraryTab:
         draws_all = any(not offer.profile.knows_world_alone for offer in self._services.offers.here)
         return not draws_all and not any(row.extra.get("kind") in kinds for row in library.rows)
 
-    def _search_words(
-        self, text: str, kind: str, library: str, profile: str, own: SessionLibrary
+    async def _search_words(
+        self,
+        text: str | None,
+        kind: str,
+        library: str,
+        profile: str,
+        own: SessionLibrary,
+        visit: gr.Request,
     ) -> tuple[Any, ...]:
+        text = text or ""
         if not text.strip():
-            return self.show_first(library, own, kind)
-        return self._search(text, library, profile, own, words=text)
+            return await asyncio.to_thread(self.show_first, library, own, kind)
+        return await self._searched(visit, text, library, profile, own, words=text)
 
-    def _search_picture(self, file: str, library: str, profile: str, own: SessionLibrary) -> tuple[Any, ...]:
+    async def _search_picture(
+        self, file: str | None, library: str, profile: str, own: SessionLibrary, visit: gr.Request
+    ) -> tuple[Any, ...]:
+        if not file:
+            return *[gr.skip() for _ in self.outputs], None
         try:
-            image = read_image(file)
+            image = await self._lines.reading.do(caller_of(visit)[0], read_image, file)
         except UserError as error:
             return *_nothing(str(error)), None
-        return *self._search(image, library, profile, own, picture=image), None
+        return *await self._searched(visit, image, library, profile, own, picture=image), None
+
+    async def _searched(
+        self,
+        visit: gr.Request,
+        query: str | Image.Image,
+        library: str,
+        profile: str,
+        own: SessionLibrary,
+        **shown: Any,
+    ) -> tuple[Any, ...]:
+        """What a search finds, in the page's parts; a sentence if it finds nothing or too many wait for it."""
+        search = partial(self._search, query, library, profile, own, **shown)
+        try:
+            return await self._lines.searching.do(caller_of(visit)[0], search)
+        except SENTENCES as error:
+            return _nothing(str(error))
 
     def _search(
         self, query: str | Image.Image, library: str, profile: str, own: SessionLibrary, **shown: Any
     ) -> tuple[Any, ...]:
-        try:
-            opened = self._opened(library, own)
-            found = self._runner.search(query, _FOUND, library, profile, own=own.folder)
-            items = [{**vars(one), "credit": credit_of(opened.row(one.id).extra)} for one in found]
-        except SENTENCES as error:
-            return _nothing(str(error))
+        opened = self._opened(library, own)
+        found = self._runner.search(query, _FOUND, library, profile, own=own.folder)
+        items = [{**vars(one), "credit": credit_of(opened.row(one.id).extra)} for one in found]
         summary = render("summary.html", found=len(found), **shown)
         cards = render("library.html", items=items, scored=True)
         return summary, cards, gr.update(visible=False), gr.skip(), gr.skip(), 0

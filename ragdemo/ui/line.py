@@ -6,36 +6,49 @@ Runs that follow the typing take gaps: they come after all others, and a visitor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from ragdemo.errors import UserError
 from ragdemo.events import Event
 
-MOST_PLACES = 32
+MOST_PLACES = 64
+MOST_OF_AN_ADDRESS = 32
+UNHEARD_SECONDS = 10.0  # a program may take that long from asking to listening
 FIRST_SECONDS = 0.15  # if the first event takes longer, the page says before it that the run has begun
 GATHER_SECONDS = 0.1  # to show an event takes the page as long as some answers take the models
+_BUSY = "The server is busy; try again in a minute."
 _REFUSED = "The server took no further run; try again in a minute."
+_MANY_PLACES = "Too many runs from your address wait already; try again in a minute."
 _ONE_PLACE = "A run of yours is going on already; stop it, or wait until it is done."
+
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
 class Place:
-    """A visitor's place; `changed` is set if the line has moved, `left` once the visitor wants no more."""
+    """A visitor's place; `changed` is set if the line has moved, `left` once the visitor wants no more.
+
+    `is_heard` says whether anybody listens to what the visitor is told.
+    """
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     left: bool = False
-
-
-async def changed(place: Place) -> None:
-    """Until the line has moved, or a second has gone: a visitor who is not there any more is noticed then."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(place.changed.wait(), 1.0)
-    place.changed.clear()
+    address: str = ""
+    is_heard: Callable[[], bool] = lambda: True
+    heard_at: float = field(default_factory=time.monotonic)
 
 
 class Line:
@@ -47,14 +60,18 @@ class Line:
         self._gaps: dict[str, Place] = {}
 
     @contextmanager
-    def place(self, session: str) -> Iterator[Place]:
-        """A place at the end; raises `UserError` if the visitor has one already or the line is full."""
+    def place(
+        self, session: str, address: str = "", is_heard: Callable[[], bool] = lambda: True
+    ) -> Iterator[Place]:
+        """A place at the end; raises `UserError` if the visitor has one already or the line is full.
+
+        It is full for an address that has half of its places.
+        """
         if session in self._places:
             raise UserError(_ONE_PLACE)
-        if len(self._waiting) >= MOST_PLACES:
-            raise UserError(_REFUSED)
+        _check_room(self._waiting, address)
         self._end_gap(session)
-        place = self._places[session] = Place()
+        place = self._places[session] = Place(address=address, is_heard=is_heard)
         self._waiting.append(place)
         try:
             yield place
@@ -63,12 +80,13 @@ class Line:
             del self._places[session]
 
     @contextmanager
-    def gap(self, session: str) -> Iterator[Place]:
-        """A place behind all others; an earlier gap of the visitor is left. Raises `UserError` if the line is full."""
+    def gap(
+        self, session: str, address: str = "", is_heard: Callable[[], bool] = lambda: True
+    ) -> Iterator[Place]:
+        """A place behind all others; an earlier gap of the visitor is left. Raises `UserError` as `place` does."""
         self._end_gap(session)
-        if len(self._gaps) >= MOST_PLACES:
-            raise UserError(_REFUSED)
-        place = self._gaps[session] = Place()
+        _check_room(self._gaps.values(), address)
+        place = self._gaps[session] = Place(address=address, is_heard=is_heard)
         try:
             yield place
         finally:
@@ -87,6 +105,22 @@ class Line:
     def is_wanted(self) -> bool:
         """Whether somebody has a place for whom gaps must end."""
         return bool(self._waiting)
+
+    async def turn(self, place: Place) -> AsyncGenerator[int, None]:
+        """How many runs come before a place's, now and then, until its turn comes or the visitor has left.
+
+        Who is not heard of any more has left: nobody draws for those who only ask.
+        """
+        while not place.left:
+            before, now = self.before(place), time.monotonic()
+            if place.is_heard():
+                place.heard_at = now
+                if not before:
+                    return
+            place.left = now - place.heard_at > UNHEARD_SECONDS
+            if before:
+                yield before
+            await _changed(place)
 
     def pass_on(self, place: Place) -> None:
         """Let the next one begin; the visitor holds the place, with nobody behind it."""
@@ -115,6 +149,48 @@ class Line:
         """All who wait look again."""
         for other in (*self._waiting, *self._gaps.values()):
             other.changed.set()
+
+
+async def _changed(place: Place) -> None:
+    """Until the line has moved, or a moment has gone: a visitor who is not there any more is noticed then."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(place.changed.wait(), 1.0 if place.is_heard() else GATHER_SECONDS)
+    place.changed.clear()
+
+
+def _check_room(places: Collection[Place], address: str) -> None:
+    if len(places) >= MOST_PLACES:
+        raise UserError(_REFUSED)
+    if sum(one.address == address for one in places) >= MOST_OF_AN_ADDRESS:
+        raise UserError(_MANY_PLACES)
+
+
+class Desk:
+    """Does some calls at once, each in a thread of its own; the others wait, with the line's limits."""
+
+    def __init__(self, workers: int) -> None:
+        self._limiter = CapacityLimiter(workers)
+        self._waiting: Counter[str] = Counter()
+
+    async def do(self, address: str, function: Callable[..., T], *arguments: object) -> T:
+        """What a function returns; raises `UserError` if too many wait, all in all or of an address."""
+        if self._waiting.total() >= MOST_PLACES or self._waiting[address] >= MOST_OF_AN_ADDRESS:
+            raise UserError(_BUSY)
+        self._waiting[address] += 1
+        try:
+            return await run_sync(function, *arguments, limiter=self._limiter)
+        finally:
+            self._waiting[address] -= 1
+            self._waiting += Counter()  # without addresses at nought
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where visitors wait: for the models, for a search, and for their pictures to be read."""
+
+    runs: Line = field(default_factory=Line)
+    searching: Desk = field(default_factory=partial(Desk, 4))
+    reading: Desk = field(default_factory=partial(Desk, 2))  # a large one takes half a gigabyte
 
 
 class Batches:

@@ -14,7 +14,8 @@ import gradio as gr
 from ragdemo.events import Event, Result
 from ragdemo.request import Request
 from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
-from ragdemo.ui.line import Batches, Line, Place, changed
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, chapter_states
 
@@ -45,7 +46,7 @@ class Live:
         if not str(data[self._blocks.ask.prompt]).strip():
             return  # the last picture stays until there are words again
         try:
-            with self._line.gap(visit.session_hash or "") as place:
+            with self._line.gap(visit.session_hash or "", *caller_of(visit)) as place:
                 request, known = await asyncio.to_thread(self._asked, data)
                 if request is None:
                     return
@@ -94,9 +95,9 @@ class Live:
 
     async def _waited(self, request: Request, place: Place) -> AsyncGenerator[Updates, None]:
         """What is said until it is this place's turn."""
-        while self._line.before(place) and not place.left:
-            yield self._blocks.say(_WAITING, "waiting")
-            await changed(place)
+        async with aclosing(self._line.turn(place)) as waits:
+            async for _ in waits:
+                yield self._blocks.say(_WAITING, "waiting")
         status = await asyncio.to_thread(self._services.runner.status, request.profile)
         if status.state != "ready":
             yield self._blocks.say(LOADING, "running")

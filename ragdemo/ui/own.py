@@ -32,8 +32,10 @@ class Shelf:
 
     def added(self, path: str | Path) -> Shelf:
         """With a picture file's pixels; raises `UserError` if it cannot be read or there is no room."""
-        name = Path(path).name
-        image = read_image(path)
+        return self.holding(Path(path).name, read_image(path))
+
+    def holding(self, name: str, image: Image.Image) -> Shelf:
+        """With a picture; raises `UserError` if there is no room."""
         sha256 = image_sha256(image)
         is_known = sha256 in {ref.sha256 for ref in self.refs}
         if not is_known and len(self.refs) == MAX_OWN_IMAGES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from markupsafe import Markup
 from ragdemo.errors import UserError
 from ragdemo.library.session import MOST_BYTES, MOST_PICTURES, SessionLibrary, uploaded
 from ragdemo.request import OWN_LIBRARY
-from ragdemo.ui.blocks import SENTENCES
+from ragdemo.ui.blocks import SENTENCES, carried
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Desk
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html
 
@@ -32,8 +34,10 @@ _SCRIPT = Path(__file__).with_name("groups.js").read_text(encoding="utf-8")
 class OwnLibrary:
     """Builds the part inside the current Blocks context; the tab wires what follows a change of it."""
 
-    def __init__(self, runner: Runner, own: gr.State, profile: gr.Dropdown, quiet: dict[str, Any]) -> None:
-        self._runner = runner
+    def __init__(
+        self, runner: Runner, own: gr.State, profile: gr.Dropdown, quiet: dict[str, Any], reading: Desk
+    ) -> None:
+        self._runner, self._reading = runner, reading
         with (
             gr.Accordion("Your own library", open=True, elem_id="own-library"),
             gr.Row(elem_id="own-library-row"),
@@ -69,7 +73,7 @@ class OwnLibrary:
             [self.progress, self.files],
             api_visibility="private",
             show_progress="hidden",
-            concurrency_limit=4,
+            concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
         self.changed = self.groups.click(self._change, own, self.progress, **quiet)
         self.pack.click(self._pack, own, [self.packed, self.progress], **quiet)
@@ -84,10 +88,24 @@ class OwnLibrary:
         has_any = len(own) > 0
         return _groups(own), gr.update(visible=has_any), gr.update(visible=False, value=None)
 
-    def _add(
-        self, files: list[str], name: str, own: SessionLibrary, profile: str
-    ) -> Iterator[tuple[Markup, Any]]:
-        """Take files in one by one and embed them in batches, and say how far it is."""
+    async def _add(
+        self, files: list[str] | None, name: str | None, own: SessionLibrary, profile: str, visit: gr.Request
+    ) -> AsyncGenerator[tuple[Any, Any], None]:
+        """Take files in, where all pictures are read, and say how far it is."""
+        steps = self._taking(files or (), name or "", own, profile)
+        try:
+            while (said := await self._reading.do(caller_of(visit)[0], next, steps, None)) is not None:
+                yield said, gr.skip()
+        except UserError as error:
+            yield _said(fault=str(error)), gr.skip()
+        finally:
+            steps.close()
+        yield gr.skip(), None
+
+    def _taking(
+        self, files: Sequence[str], name: str, own: SessionLibrary, profile: str
+    ) -> Generator[Markup, None, None]:
+        """Take files in one by one and embed them in batches."""
         skipped: list[Skipped] = []
         known = taken = done = 0
         fault = ""
@@ -102,21 +120,18 @@ class OwnLibrary:
                         known, taken, done = known + found.known, taken + len(found.ids), done + 1
                         if done % _AT_A_TIME == 0:
                             self._embed(own, profile)
-                            yield _said(done=done, total=total), gr.skip()
+                            yield _said(done=done, total=total)
             except UserError as error:
                 fault = str(error)
             finally:
                 file.unlink(missing_ok=True)
         self._embed(own, profile)
-        yield (
-            _said(
-                taken=taken,
-                known=known,
-                skipped=skipped[:_MOST_NAMED],
-                more=len(skipped) - _MOST_NAMED,
-                fault=fault,
-            ),
-            None,
+        yield _said(
+            taken=taken,
+            known=known,
+            skipped=skipped[:_MOST_NAMED],
+            more=len(skipped) - _MOST_NAMED,
+            fault=fault,
         )
 
     def _embed(self, own: SessionLibrary, profile: str) -> None:
@@ -130,10 +145,10 @@ class OwnLibrary:
 
     def _change(self, own: SessionLibrary, event: gr.EventData) -> Markup:
         """Rename or remove a group."""
-        act, group = str(getattr(event, "act", "")), str(getattr(event, "id", ""))
+        act, group = carried(event, "act"), carried(event, "id")
         try:
             if act == "rename":
-                own.rename(group, str(getattr(event, "name", "")))
+                own.rename(group, carried(event, "name"))
             elif act == "remove":
                 own.remove(group)
         except UserError as error:

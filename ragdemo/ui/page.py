@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ragdemo.library.session import SessionLibrary
+from ragdemo.sessions import STATE_HOURS
 from ragdemo.ui.api import build_api
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.explore import OPENED, Explore
 from ragdemo.ui.library import LibraryTab
+from ragdemo.ui.line import Lines
 from ragdemo.ui.markup import render
 from ragdemo.ui.style import html, quiet_options
 
@@ -25,19 +27,21 @@ _RETRY_SECONDS = 5.0  # a failed load is tried again by the next run
 
 def build_page(services: Services) -> gr.Blocks:
     """The page as Blocks, ready for `launch(**launch_options())`."""
-    runner = services.runner
+    runner, lines = services.runner, Lines()
     with gr.Blocks(title=f"{TITLE}: {SUBTITLE}", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="masthead"):
             html(render("title.html", title=TITLE, subtitle=SUBTITLE), elem_id="title")
             status = runner.status(services.profile(""))
             pill = html(render("pill.html", status=status), elem_id="pill")
         quiet = quiet_options(pill)
-        own = gr.State(SessionLibrary(), delete_callback=SessionLibrary.delete)
+        own = gr.State(
+            SessionLibrary(), delete_callback=SessionLibrary.delete, time_to_live=3600 * STATE_HOURS
+        )
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Explore"):
-                explore = Explore(services, pill, own, quiet)
+                explore = Explore(services, pill, own, quiet, lines)
             with gr.Tab("Library"):
-                library = LibraryTab(services, explore.blocks.ask, own, quiet)
+                library = LibraryTab(services, explore.blocks.ask, own, quiet, lines)
         _watch_models(page, runner, explore.blocks.ask.profile, pill, quiet)
         page.load(library.show_first, [library.library, own], library.outputs, **quiet)
         if explore.invented is not None:
@@ -47,8 +51,9 @@ def build_page(services: Services) -> gr.Blocks:
         shown = [actions, blocks.row, blocks.below]
         opened.then(None, [actions, explore.looked, *shown[1:]], shown, js=OPENED, api_visibility="private")
         page.unload(explore.runs.stop)
-        build_api(runner, services.methods)
-    page.queue(max_size=64)
+        build_api(services, lines)
+    # nobody waits in Gradio's queue, whose limits know no addresses; nothing runs past it either
+    page.queue(max_size=64, api_open=False)
     return page
 
 

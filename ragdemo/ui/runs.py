@@ -16,8 +16,9 @@ import gradio as gr
 from ragdemo.errors import UserError
 from ragdemo.events import Counterfactual, Event, Progress, Result
 from ragdemo.request import Choices, Request
-from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
-from ragdemo.ui.line import Batches, Line, Place, changed
+from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates, carried
+from ragdemo.ui.doors import caller_of
+from ragdemo.ui.line import Batches, Line, Place
 from ragdemo.ui.live import BROKEN, LOADING, Live
 from ragdemo.ui.markup import render
 from ragdemo.ui.own import Shelf
@@ -60,10 +61,9 @@ class Pace:
 class Runs:
     """Answers presses, one at a time for each visitor."""
 
-    def __init__(self, services: Services, blocks: Blocks) -> None:
-        self._services, self._blocks = services, blocks
-        self.line = Line()
-        self._live = Live(services, blocks, self.line, self.request)
+    def __init__(self, services: Services, blocks: Blocks, line: Line) -> None:
+        self._services, self._blocks, self.line = services, blocks, line
+        self._live = Live(services, blocks, line, self.request)
 
     @property
     def outputs(self) -> list[Any]:
@@ -97,7 +97,7 @@ class Runs:
     async def _answer(self, step_of: Callable[[], Step], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         session = visit.session_hash or ""
         try:
-            with self.line.place(session) as place:
+            with self.line.place(session, *caller_of(visit)) as place:
                 step = await asyncio.to_thread(step_of)
                 async with aclosing(self._run(step, place)) as updates:
                     async for page in updates:
@@ -117,7 +117,7 @@ class Runs:
     def _step(self, data: Mapping[Any, Any], event: gr.EventData) -> Step:
         """What a press leads to; raises `UserError` with what is wrong about it."""
         shelf: Shelf = data[self._blocks.shelf]
-        act, before = str(getattr(event, "act", "")), self._blocks.outline_in(data)
+        act, before = carried(event, "act"), self._blocks.outline_in(data)
         own: SessionLibrary = data[self._blocks.own]
         if act == "run":
             return self._fresh(self.request(data, before.request), shelf, own)
@@ -128,7 +128,7 @@ class Runs:
             return self._counterfactuals(story, own)
         if act == "own":
             return self._with_own(story, shelf, own)
-        request = with_choice(story, act, str(getattr(event, "id", "")))
+        request = with_choice(story, act, carried(event, "id"))
         if request is None:
             return Step(story)
         if act in ("pin", "unpin"):
@@ -221,13 +221,13 @@ class Runs:
             said = blocks.say(step.sentence, busy=True) if step.sentence else {}
             yield await self._shown(story) | said
             return
-        while self.line.before(place) and not place.left:
-            yield blocks.say(_in_line(self.line.before(place)), "waiting", busy=True)
-            await changed(place)
+        async with aclosing(self.line.turn(place)) as waits:
+            async for before in waits:
+                yield blocks.say(_in_line(before), "waiting", busy=True)
         if place.left:
             yield blocks.say("Stopped.", "stopped", busy=True)
             return
-        with Batches(step.start(), place) as taken:
+        with Batches(await asyncio.to_thread(step.start), place) as taken:
             status = await self._status(story)
             # all of the page each time: what is not named costs Gradio more than what is as it was
             page: Updates = {blocks.pill: render("pill.html", status=status)}

@@ -140,7 +140,7 @@ class Story:
         return f"{names.capitalize()} {verb} changed since the picture was saved; this one may differ."
 
 
-_KEPT_SIDE = 512  # pixels of a reference that nobody draws with any more
+_KEPT_SIDE = 256  # pixels of a reference that nobody draws with any more, as a card shows it
 
 
 @dataclass(frozen=True)

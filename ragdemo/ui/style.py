@@ -7,8 +7,11 @@ from typing import Any
 
 import gradio as gr
 from fastapi import Depends
+from starlette.middleware import Middleware
 
-from ragdemo.ui.sessions import refuse_empty_session
+from ragdemo.ui.calls import check_call
+from ragdemo.ui.doors import MAX_FILE_BYTES, Doors
+from ragdemo.ui.line import MOST_PLACES
 
 CSS_FILE = Path(__file__).with_name("page.css")
 
@@ -99,10 +102,10 @@ def launch_options() -> dict[str, Any]:
         "head": f"{HEAD}<style>{CSS_FILE.read_text(encoding='utf-8')}</style>",
         "footer_links": ["api"],
         "run_history": False,
-        "max_file_size": "20mb",
+        "max_file_size": MAX_FILE_BYTES,
         "state_session_capacity": 500,
-        "max_threads": 64,
-        "app_kwargs": {"dependencies": [Depends(refuse_empty_session)]},
+        "max_threads": MOST_PLACES + 32,  # who waits in line holds one of Gradio's workers
+        "app_kwargs": {"dependencies": [Depends(check_call)], "middleware": [Middleware(Doors)]},
     }
 
 
