@@ -29,9 +29,9 @@ from ragdemo.run.examples import recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
+from ragdemo.sessions import OWN_FOLDER, STATE_HOURS
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.log import BoundedLog
-from ragdemo.sessions import OWN_FOLDER, STATE_HOURS
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
