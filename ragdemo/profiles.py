@@ -89,6 +89,7 @@ _POCKET = ASSETS / "pocket"
 _LOAD_GENERATOR = "ragdemo.models.diffusion:load_generator"
 _LOAD_ONE_STEP = "ragdemo.models.one_step:load_one_step"
 _LOAD_JANUS = "ragdemo.models.janus:load_janus"
+_LOAD_BLENDERS = "ragdemo.methods.ar_rag.faid:load_blenders"
 _LOAD_CRITIC = "ragdemo.models.critic:load_critic"
 _LOAD_ENCODER = "ragdemo.models.encoder:load_encoder"
 _LOAD_HEADS = "ragdemo.methods.realrag.retrievers:load_heads"
@@ -124,6 +125,12 @@ POCKET = Profile(
             remedy=_retrain("encoder encoder-tail"),
         ),
         "retrievers": Spec(loader=_LOAD_HEADS, weights=str(_POCKET / "realrag"), remedy=_retrain("realrag")),
+        "autoregressive": Spec(
+            loader=_LOAD_JANUS,
+            weights=str(_POCKET / "janus"),
+            defaults={"guidance_scale": 2.5, "temperature": 0.9},
+            remedy=_retrain("janus-vq janus-tokens janus"),
+        ),
     },
     # its matrices are so small that a second thread costs more than it brings, and the page has a core for itself
     cpu_threads=1,

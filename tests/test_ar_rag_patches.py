@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from ragdemo.methods.ar_rag import daid
-from ragdemo.methods.ar_rag.patches import ExactSearch, Neighbours, Patches, has_key, key_at
+from ragdemo.methods.ar_rag.condition import PatchSource
+from ragdemo.methods.ar_rag.patches import (
+    ExactSearch,
+    Neighbours,
+    Patches,
+    PlacedSearch,
+    RandomSearch,
+    has_key,
+    key_at,
+)
 
 CODES, GRID, PICTURES = 40, 5, 6
 RNG = np.random.default_rng(3)
@@ -65,6 +74,28 @@ def test_distances_are_exact() -> None:
     assert np.abs(found.distances.numpy() - expected[0]).max() < 1e-5
     assert found.patches.tolist() == numbers[0].tolist()
     assert torch.equal(found.values, patches().values[found.patches])
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.5, 20.0])
+@pytest.mark.parametrize("k", [1, 7, 10_000])
+def test_key_and_place_are_searched_exactly(weight: float, k: int) -> None:
+    mine = patches()
+    search, places = PlacedSearch(mine, BOOK, weight), mine.origin(torch.arange(len(mine)))[:, 1:]
+    for position in (place for place in range(GRID**2) if has_key(place, GRID)):
+        key = torch.from_numpy(RNG.integers(0, CODES, 4))
+        apart = (places - torch.tensor(divmod(position, GRID))).square().sum(1)
+        expected = ExactSearch(mine, BOOK).distances(key) + weight * apart
+        found = search.nearest(key, k, position)
+        assert torch.allclose(found.distances, expected.sort().values[:k], atol=1e-5)
+        assert torch.allclose(found.distances, expected[found.patches], atol=1e-5)
+        assert torch.equal(found.values, mine.values[found.patches])
+
+
+def test_searches_that_find_other_patches_are_told_apart() -> None:
+    mine = patches()
+    searches = [ExactSearch(mine, BOOK), PlacedSearch(mine, BOOK, 0.5), PlacedSearch(mine, BOOK, 1.0)]
+    searches += [RandomSearch(mine, 1), RandomSearch(mine, 2)]
+    assert len({PatchSource(mine, search).identity for search in searches}) == len(searches)
 
 
 def test_more_neighbours_than_there_are_is_all_of_them() -> None:

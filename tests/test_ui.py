@@ -31,6 +31,7 @@ from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.ask import Panel, build_ask, unknown_words
 from ragdemo.ui.explore import download
 from ragdemo.ui.markup import mark_spans, marked, render, render_chapters
+from ragdemo.ui.runs import Pace
 from ragdemo.ui.story import Kept, Phase, Story, begin, chapter_states, with_choice
 from ragdemo.ui.style import quiet_options
 from ragdemo.ui.vocabulary import Vocabulary
@@ -170,6 +171,23 @@ def test_progress_belongs_to_the_active_chapter() -> None:
     page = shown(running(events.Progress("draft", 3, 20)))
     assert page.count("3 of 20") == 1
     assert page.index('aria-valuenow="3"') < page.index("title-missing")
+
+
+def test_what_is_drawn_so_far_stays_until_more_is() -> None:
+    picture = Image.new("RGB", (16, 16), "teal")
+    story = running(events.Progress("draft", 1, 20, picture), events.Progress("draft", 2, 20))
+    assert story.progress is not None
+    assert (story.progress.step, story.progress.preview) == (2, picture)
+    assert "What is drawn so far" in shown(story)
+    assert story.after([events.Progress("critic", 0, 1)]).progress == events.Progress("critic", 0, 1)
+
+
+def test_bare_progress_waits_and_a_preview_does_not() -> None:
+    pace = Pace()
+    assert pace.is_due([events.Progress("draft", 1, 20)])
+    assert not pace.is_due([events.Progress("draft", 2, 20)])
+    preview = events.Progress("draft", 3, 20, Image.new("RGB", (16, 16)))
+    assert pace.is_due([preview, events.Progress("draft", 4, 20)])
 
 
 def test_candidates_show_score_concept_and_use() -> None:

@@ -47,12 +47,13 @@ def _patches(options: argparse.Namespace) -> None:
         f"{len(patches.ids):,} pictures, {len(patches):,} patches: {patches.grids.nbytes / 1e6:.1f} MB of codes "
         f"on disk, {keys / 1e6:.1f} MB of keys in memory, {seconds:.1f} s"
     )
-    exact = ExactSearch(patches, tokenizer.codebook)
-    sample = patches.keys.T[:: max(len(patches) // 200, 1)].long()
-    print(f"exact search: {_milliseconds(exact, sample):.2f} ms a code")
-    if options.graph or len(patches) > EXACT_LIMIT:
+    searched = library_patches(library, tokenizer, library.reference_split)
+    exact = ExactSearch(searched, tokenizer.codebook)
+    sample = searched.keys.T[:: max(len(searched) // 200, 1)].long()
+    print(f"exact search of {len(searched):,}: {_milliseconds(exact, sample):.2f} ms a code")
+    if options.graph or len(searched) > EXACT_LIMIT:
         start = time.perf_counter()
-        graph = build_graph(patches, tokenizer.codebook, codes_folder(library, tokenizer))
+        graph = build_graph(searched, tokenizer.codebook, codes_folder(library, tokenizer))
         print(
             f"graph: built in {time.perf_counter() - start:.0f} s, {_milliseconds(graph, sample):.2f} ms a code, "
             f"recall@64 {recall(graph, exact, sample, 64):.3f}"
@@ -66,5 +67,5 @@ def _say(progress: Embedded) -> None:
 def _milliseconds(search: Any, keys: Any) -> float:
     start = time.perf_counter()
     for key in keys:
-        search.nearest(key, 64)
+        search.nearest(key, 64, 0)
     return 1000 * (time.perf_counter() - start) / len(keys)

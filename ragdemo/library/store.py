@@ -31,6 +31,7 @@ from ragdemo.profiles import ASSETS
 FORMAT = 1
 LIBRARY_FILE = "library.json"
 METADATA_FILE = "metadata.jsonl"
+REFERENCE_SPLIT = "eval"
 SHIPPED = {"pocket": ASSETS / "pocket" / "library"}
 COLUMNS = ("file_name", "text", "id", "sha256")
 
@@ -129,6 +130,11 @@ class Library:
             raise UserError(
                 f"The library image {name} cannot be read; restore the library {self.name}."
             ) from error
+
+    @property
+    def reference_split(self) -> str | None:
+        """What runs search: the split that training never saw; None, which is the whole, if there is no such split."""
+        return REFERENCE_SPLIT if REFERENCE_SPLIT in self.splits else None
 
     def rows_of(self, split: str | None = None) -> tuple[Row, ...]:
         """All rows, or those of one split; raises `UserError` if no row is in it."""

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ragdemo.library.searchers import Searchers
     from ragdemo.library.vectors import Embedded
 
-REFERENCE_SPLIT = "eval"  # what training never saw; a library without splits is searched whole
 MOST_PROFILES = 2
 # What models and drivers raise when they run out of memory, lose a device or meet numbers that they cannot handle.
 _BREAKDOWNS = (RuntimeError, OSError, MemoryError, ArithmeticError, ImportError)
@@ -107,7 +106,7 @@ class InProcess:
         """
         row, opened = get_profile(profile), self._opened(library, own)
         models = self._ready(row, all_roles(row) if needs is None else needs)
-        split = REFERENCE_SPLIT if REFERENCE_SPLIT in opened.splits else None
+        split = opened.reference_split
         names = versions() | {"profile": row.name} | _other_critic(row)
         searcher = partial(self._searcher, models, opened)
         return Tools(models, searcher, opened, row, names, weights_of(row), split)

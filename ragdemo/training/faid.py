@@ -15,16 +15,16 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from ragdemo.methods.ar_rag.faid import Blenders, Config, save_blenders
-from ragdemo.methods.ar_rag.training import nearest_values, teacher_forced
+from ragdemo.methods.ar_rag.training import NONE, nearest_values, teacher_forced
 from ragdemo.models.janus import unit_codebook
 from ragdemo.training import janus_tokens, rendering
 from ragdemo.training.export import shipped_card, write_card
-from ragdemo.training.janus import code_loss, janus_folder, open_janus, prompts_of
-from ragdemo.training.janus_tokens import encode, open_tokenizer
-from ragdemo.training.janus_vq import GRID, vq_folder
+from ragdemo.training.janus import code_loss, open_janus, prompts_of
+from ragdemo.training.janus_tokens import encode, janus_folder, open_tokenizer, tokenizer_folder
+from ragdemo.training.janus_vq import GRID
 from ragdemo.training.keys import constants, key_of
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
-from ragdemo.training.rendering import family
+from ragdemo.training.rendering import FAMILY, family
 from ragdemo.training.shards import Shards, write_shards
 from ragdemo.weights import weights_hash
 from ragdemo.world.version import world_version
@@ -33,6 +33,11 @@ STREAM = "train/faid"
 SHARD = 500
 BATCH = 12
 NEIGHBOURS = 10
+PLACE_WEIGHT = 0.1
+UNSAID = 0.75
+"""The share of prompts that leave the look to the other pictures."""
+ALONE = 0.1
+"""The share of pictures without neighbours, so that guidance can compare with none."""
 OTHERS = 4
 """Pictures of other looks among those whose patches are looked up."""
 LAYERS = (1, 4)
@@ -70,7 +75,7 @@ def train_faid(context: Context) -> None:
         context,
         {"blenders": blenders},
         steps=3_000,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         ema_decay=0.995,
         fused_attention=True,
         inputs={"model": weights_hash(janus_folder(context)), "families": len(families)},
@@ -94,13 +99,13 @@ def new_blenders(model: torch.nn.Module) -> Blenders:
     matrices = tuple(f"{stack}.{layer}.{name}" for layer in layers for name in MATRICES)
     shapes = [tuple(model.get_submodule(name).weight.shape) for name in matrices]
     width = model.config.text_config.hidden_size  # type: ignore[union-attr]
-    return Blenders(Config(width, GRID, LAYERS, matrices=matrices, rank=RANK), shapes)  # type: ignore[arg-type]
+    return Blenders(Config(width, GRID, LAYERS, neighbours=NEIGHBOURS, matrices=matrices, rank=RANK), shapes)  # type: ignore[arg-type]
 
 
 def family_folder(context: Context) -> Path:
     """Where the codes of this tokenizer's families are kept."""
     inputs = {
-        "tokenizer": weights_hash(vq_folder(context)),
+        "tokenizer": weights_hash(tokenizer_folder(context)),
         "settings": [STREAM, SHARD, constants(rendering), constants(janus_tokens)],
         "world": world_version(),
     }
@@ -123,14 +128,18 @@ class _Training:
     def loss(self, blenders: Blenders | None, step: int) -> torch.Tensor:
         """Cross-entropy in nats a code; without blenders that of the model alone."""
         rng = step_rng("faid", step)
-        chosen = rng.integers(0, len(self._families), BATCH)
+        chosen, targets = rng.integers(0, len(self._families), BATCH), rng.integers(0, FAMILY + 1, BATCH)
         words = Random(int(rng.integers(2**31)))
-        text, mask = prompts_of([self._families.row(i)[0] for i in chosen], self._tokenizer, words, rng)
+        rows = [self._families.row(i)[target] for i, target in zip(chosen, targets, strict=True)]
+        text, mask = prompts_of(rows, self._tokenizer, words, rng, UNSAID)
         grids = torch.from_numpy(self._families.array("codes", chosen).astype(np.int64)).to(self._device)
+        turned = (torch.arange(FAMILY + 1) + torch.from_numpy(targets)[:, None]) % (FAMILY + 1)
+        grids = grids[torch.arange(BATCH)[:, None], turned]  # the target first
         inputs = text.to(self._device), mask.to(self._device), grids[:, 0].flatten(1)
         with ExitStack() as stack:
             if blenders is not None:
                 found = torch.stack([self._found(grid, rng) for grid in grids])
+                found[torch.from_numpy(rng.random(BATCH) < ALONE)] = NONE
                 stack.enter_context(teacher_forced(blenders, self._model, found, text.shape[1]))
             stack.enter_context(autocast(self._device))
             return code_loss(self._model, *inputs)
@@ -146,5 +155,5 @@ class _Training:
         others = rng.integers(0, len(self._families), OTHERS)
         strangers = self._families.array("codes", others)[:, 0].astype(np.int64)
         pictures = torch.cat([grid[1:], torch.from_numpy(strangers).to(grid.device)])
-        found = nearest_values(grid[0], pictures, self._book, NEIGHBOURS)
+        found = nearest_values(grid[0], pictures, self._book, NEIGHBOURS, PLACE_WEIGHT)
         return found[:, torch.from_numpy(rng.permutation(NEIGHBOURS)).to(found.device)]

@@ -7,7 +7,6 @@ every token but the first and `<begin_of_image>` is a pad under the same attenti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,13 +16,13 @@ import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
 
 from ragdemo.training import janus_model, phrasings
-from ragdemo.training.export import shipped_card, waiting_or_shipped, write_card
+from ragdemo.training.export import shipped_card, write_card
 from ragdemo.training.hardware import compiled
 from ragdemo.training.janus_model import BEGIN, new_janus, new_processor, new_tokenizer
-from ragdemo.training.janus_tokens import STREAM, open_tokenizer, token_folder
+from ragdemo.training.janus_tokens import STREAM, janus_folder, open_tokenizer, token_folder
 from ragdemo.training.keys import constants
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
-from ragdemo.training.phrasings import phrase
+from ragdemo.training.phrasings import phrase, phrase_with_facts
 from ragdemo.training.shards import Shards
 
 BATCH = 32
@@ -78,11 +77,6 @@ def code_loss(
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
 
 
-def janus_folder(context: Context) -> Path:
-    """Where a warm start finds a Janus: the one that waits, else the shipped one."""
-    return waiting_or_shipped(context.assets, FOLDER)
-
-
 def open_janus(context: Context) -> tuple[JanusForConditionalGeneration, PreTrainedTokenizerFast]:
     """The trained Janus and its tokenizer of words."""
     folder = janus_folder(context)
@@ -122,10 +116,18 @@ def batch(
 
 
 def prompts_of(
-    rows: Sequence[Any], tokenizer: PreTrainedTokenizerFast, words: Random, rng: np.random.Generator
+    rows: Sequence[Any],
+    tokenizer: PreTrainedTokenizerFast,
+    words: Random,
+    rng: np.random.Generator,
+    unsaid: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Text ids and attention mask `(B, T)` of pictures that `rows` describe, padded on the left; some are withheld."""
-    texts = [phrase(row, words) + BEGIN for row in rows]
+    """Text ids and attention mask `(B, T)` of pictures that `rows` describe, padded on the left; some are withheld.
+
+    A share `unsaid` of the texts says little or nothing of the first thing's look.
+    """
+    plain = [(0,) if unsaid and words.random() < unsaid else () for _ in rows]
+    texts = [phrase_with_facts(row, words, one)[0] + BEGIN for row, one in zip(rows, plain, strict=True)]
     encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     ids = encoded["input_ids"]
     withheld = torch.from_numpy(rng.random(len(rows)) < DROP)[:, None]

@@ -43,7 +43,7 @@ class Step:
 
 
 class Pace:
-    """Lets through the first progress, and then one every `_SHOWN_EVERY_SECONDS`: showing costs time."""
+    """Lets through what has something to see, and of bare progress one every `_SHOWN_EVERY_SECONDS`: showing costs."""
 
     def __init__(self) -> None:
         self._shown = 0.0
@@ -51,8 +51,8 @@ class Pace:
     def is_due(self, batch: Sequence[Event]) -> bool:
         """Whether these events are shown; asking counts as showing them."""
         now = time.monotonic()
-        is_progress = batch and all(isinstance(event, Progress) for event in batch)
-        if is_progress and now - self._shown < _SHOWN_EVERY_SECONDS:
+        is_bare = batch and all(isinstance(event, Progress) and event.preview is None for event in batch)
+        if is_bare and now - self._shown < _SHOWN_EVERY_SECONDS:
             return False
         self._shown = now
         return not batch or not isinstance(batch[-1], Result)  # the end is shown by itself

@@ -107,9 +107,11 @@ class Story:
         """The run after more events."""
         kept, progress = list(self.events), self.progress
         for event in events:
-            progress = event if isinstance(event, Progress) else None
-            if progress is None:
+            if isinstance(event, Progress):
+                progress = _with_preview(event, progress)
+            else:
                 kept.append(event)
+                progress = None
         return replace(self, events=tuple(kept), progress=progress, message="")
 
     def finished(self) -> Story:
@@ -232,6 +234,13 @@ def _is_passed(chapter: Chapter, chapters: Sequence[Chapter], done: set[str]) ->
     """Whether a later chapter of the same place is done already."""
     later = chapters[chapters.index(chapter) + 1 :]
     return chapter.name not in done and any(c.name in done and c.place == chapter.place for c in later)
+
+
+def _with_preview(progress: Progress, before: Progress | None) -> Progress:
+    """With what was drawn before, if nothing newer is shown."""
+    if progress.preview is None and before is not None and before.stage == progress.stage:
+        return replace(progress, preview=before.preview)
+    return progress
 
 
 def _current(story: Story, chapters: Sequence[Chapter], closed: set[str]) -> str | None:

@@ -25,8 +25,11 @@ MEASURES = {"Fréchet distance": frechet, "kernel distance": kernel}
 SWEEP: dict[str, tuple[float | int, ...]] = {
     "patch_weight": (0.1, 0.2, 0.3, 0.4, 0.5, 0.7),
     "patch_temperature": (0.03, 0.1, 0.3, 1.0),
-    "neighbours": (8, 64, 256),
+    "neighbours": (4, 16, 64),
+    "place_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
+    "entropy_gate": (0.0, 0.05, 0.1, 0.2, 0.3),
 }
+PUBLISHED = {"place_weight": 0.0, "entropy_gate": 0.0}
 """Values of one setting, the others at their defaults, measured on the tuning split."""
 
 
@@ -50,6 +53,8 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
             settings = {"augmentation": name, "scope": scope}
             found[f"{name} {scope}, rare"] = (rare, measures.decoded(settings))
             found[f"{name} {scope}, common"] = (common, measures.decoded(settings))
+    for scope in SCOPES:
+        found[f"as published {scope}, rare"] = (rare, measures.decoded({"scope": scope, **PUBLISHED}))
     found["random prompt, rare"] = (rare, measures.decoded({}, at_random=True))
     found["true sources, rare"] = (first_seeds(rare, few), measures.decoded({}, true_sources=True))
     for setting, values in SWEEP.items():

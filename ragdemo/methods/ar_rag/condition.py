@@ -32,8 +32,8 @@ class PatchSource:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of the pictures and their codes."""
-        digest = hashlib.sha256("\n".join(self.patches.ids).encode())
+        """Hash of the pictures, their codes and the search."""
+        digest = hashlib.sha256("\n".join((self.search.identity, *self.patches.ids)).encode())
         digest.update(self.patches.grids.tobytes())
         return digest.hexdigest()[:16]
 
@@ -99,7 +99,7 @@ class PatchSteering:
         if has_key(position, self._grid):
             keys = key_at(codes, position, self._grid)
             self._found = [
-                one.source.search.nearest(key, one.neighbours)
+                one.source.search.nearest(key, one.neighbours, position)
                 for one, key in zip(self._conditions, keys, strict=True)
             ]
 

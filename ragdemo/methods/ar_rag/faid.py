@@ -34,11 +34,16 @@ COMPATIBILITY_WIDTH = 64
 
 @dataclass(frozen=True)
 class Config:
-    """Which layers are augmented and how; `matrices` are the names of the modules that have a low-rank change."""
+    """Which layers are augmented and how.
+
+    `neighbours` patches are blended, the nearest ones; `matrices` are the names of the modules that have a low-rank
+    change.
+    """
 
     width: int
     grid: int
     layers: tuple[int, ...]
+    neighbours: int = 10
     hops: tuple[int, ...] = (1, 2)
     rank: int = 16
     scale: float = 2.0
@@ -134,7 +139,11 @@ class Blenders(nn.Module):
 
 
 class _Decoding:
-    """One batch being decoded: the states of all positions so far, by layer, in a grid with a margin of zeros."""
+    """One batch being decoded: the states of all positions so far, by layer, in a grid with a margin of zeros.
+
+    The unconditional half of the batch is left as it is, so that guidance amplifies what is retrieved as well as what
+    the prompt says. The paper does not say what its half sees.
+    """
 
     def __init__(self, blenders: Blenders, model: Any, lookup: Lookup) -> None:
         self._blenders, self._model, self._lookup = blenders, model, lookup
@@ -160,7 +169,8 @@ class _Decoding:
 
         def hook(_attention: nn.Module, _arguments: tuple, output: tuple) -> tuple | None:
             assert self._residual is not None
-            hidden = (self._residual + output[0])[:, -1]
+            pictures = len(output[0]) // 2
+            hidden = (self._residual + output[0])[:pictures, -1]
             window = self._window(number, hidden)
             if self._patches is None:
                 return None
@@ -168,22 +178,23 @@ class _Decoding:
             near = (window * kernel).sum((1, 2))
             centre = kernel[blend.radius, blend.radius]
             added, self._patches = blend(hidden, near, centre, self._patches)
+            added = torch.cat([added, torch.zeros_like(added)])
             return (output[0] + added.unsqueeze(1), *output[1:])
 
         return hook
 
     def _embedded(self) -> Tensor | None:
-        """The neighbours as the model reads codes, `(2B, K, D)`: the unconditional half has the same."""
+        """The neighbours as the model reads codes, `(B, K, D)`."""
         found = self._lookup.found
         if not found:
             return None
-        least = min(len(one.values) for one in found)
+        least = min(self._blenders.config.neighbours, *(len(one.values) for one in found))
         codes = torch.stack([one.values[:least] for one in found])
-        embedded = self._model.prepare_embeddings_for_image_generation(codes)
-        return torch.cat([embedded, embedded])
+        embedded: Tensor = self._model.prepare_embeddings_for_image_generation(codes)
+        return embedded
 
     def _window(self, number: int, hidden: Tensor) -> Tensor:
-        """Keep the state of the code that was read last; returns the states around the next, `(2B, 2r+1, 2r+1, D)`."""
+        """Keep the state of the code that was read last; returns the states around the next, `(B, 2r+1, 2r+1, D)`."""
         radius, grid = self._blenders.blends[number].radius, self._blenders.config.grid
         if self._states[number] is None:
             side = grid + 2 * radius

@@ -120,7 +120,10 @@ class Run:
         library, tokenizer = self._tools.library, self._generator.tokenizer
         assert isinstance(library, Library)
         return PatchSource(
-            patches, open_search(patches, tokenizer.codebook, codes_folder(library, tokenizer))
+            patches,
+            open_search(
+                patches, tokenizer.codebook, codes_folder(library, tokenizer), self._settings.place_weight
+            ),
         )
 
     def drawing(self, references: Sequence[Reference]) -> Drawing[Any]:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from ragdemo.errors import UserError
 from ragdemo.files import write_atomically
-from ragdemo.methods.ar_rag.patches import ExactSearch, Neighbours, Patches, PatchSearch
+from ragdemo.methods.ar_rag.patches import ExactSearch, Neighbours, Patches, PatchSearch, PlacedSearch
 
 EXACT_LIMIT = 2_000_000
-"""Patches that a CPU looks at one by one: 3 ms a code for a million of them, on one core."""
+"""Patches that a CPU looks at one by one: 9 ms a code for a million of them, on one core."""
+GRAPH_LEAST = 100_000
+"""Patches from which on a graph is the faster one, if it has been built."""
 GRAPH_FILE, GRAPH_CARD = "patches.faiss", "patches.json"
 GRAPH_NEIGHBOURS = 32
 GRAPH_BUILD_BREADTH = 80
@@ -28,10 +30,12 @@ _CHUNK = 65_536
 class GraphSearch:
     """Looks along an HNSW graph of the keys' vectors in half precision; distances of what it finds are exact."""
 
+    identity = "graph"
+
     def __init__(self, patches: Patches, codebook: Tensor, graph: faiss.Index) -> None:
         self._patches, self._codebook, self._graph = patches, codebook.cpu(), graph
 
-    def nearest(self, key: Tensor, k: int) -> Neighbours:
+    def nearest(self, key: Tensor, k: int, position: int = 0) -> Neighbours:
         """See `PatchSearch.nearest`."""
         query = _vectors(key[None].cpu(), self._codebook)
         breadth = faiss.SearchParametersHNSW(efSearch=2 * k)  # type: ignore[attr-defined]
@@ -43,15 +47,21 @@ class GraphSearch:
         return Neighbours(distances[order], self._patches.values[numbers[order]], numbers[order])
 
 
-def open_search(patches: Patches, codebook: Tensor, folder: Path, limit: int = EXACT_LIMIT) -> PatchSearch:
-    """The search over patches: exact on a GPU or up to `limit` of them, else by a graph in `folder`.
+def open_search(
+    patches: Patches, codebook: Tensor, folder: Path, place_weight: float = 0.0, limit: int = EXACT_LIMIT
+) -> PatchSearch:
+    """The search over patches: exact with places, on a GPU and for few of them, else by a graph in `folder`.
 
-    Raises `UserError` if the graph is missing or of other patches.
+    Without a graph of these patches up to `limit` are searched exactly; raises `UserError` if they are more.
     """
-    if codebook.device.type != "cpu" or len(patches) <= limit:
+    if place_weight > 0:
+        return PlacedSearch(patches, codebook, place_weight)
+    if codebook.device.type != "cpu" or len(patches) < min(GRAPH_LEAST, limit):
         return ExactSearch(patches, codebook)
-    card, path = _read_card(folder / GRAPH_CARD), folder / GRAPH_FILE
-    if card != _card(patches, codebook) or not path.is_file():
+    path = folder / GRAPH_FILE
+    if not path.is_file() or _read_card(folder / GRAPH_CARD) != _card(patches, codebook):
+        if len(patches) <= limit:
+            return ExactSearch(patches, codebook)
         raise UserError(
             f"The {len(patches):,} patches have no search graph; build it once with `python -m ragdemo library patches "
             "--graph`."
@@ -77,8 +87,8 @@ def recall(search: PatchSearch, exact: PatchSearch, keys: Tensor, k: int) -> flo
     """The share of the `k` nearest patches of `keys` `(N, 4)` that `search` finds; as near ones count as the same."""
     found = []
     for key in keys:
-        furthest = float(exact.nearest(key, k).distances[-1]) + 1e-5
-        found.append(float((search.nearest(key, k).distances <= furthest).sum()) / k)
+        furthest = float(exact.nearest(key, k, 0).distances[-1]) + 1e-5
+        found.append(float((search.nearest(key, k, 0).distances <= furthest).sum()) / k)
     return float(np.mean(found))
 
 

@@ -18,12 +18,14 @@ class Settings(BaseSettings):
     `scope` "prompt" takes patches of the pictures that the prompt finds, our extension; "library" those of the whole
     library, as published. `patch_weight` is λ; `patch_temperature` is τ in units of the neighbours' median distance.
     Retrieval is left out where the model's entropy is below the share `entropy_gate` of the greatest possible.
+    `place_weight` times the squared distance of two places, in codes, is added to that of their keys, which is our
+    extension as well. As published are the scope "library" and 0 for the gate and the weight of places.
     """
 
     method: ClassVar[str] = "AR-RAG"
 
     patch_weight: float = Field(
-        0.3,
+        0.5,
         title="Weight of retrieved patches, λ",
         ge=0,
         le=1,
@@ -39,19 +41,22 @@ class Settings(BaseSettings):
         title="Patches of",
         json_schema_extra={"labels": ["Pictures that the prompt finds", "The whole library"]},
     )
-    references: int = Field(10, title="Pictures that give patches", ge=1, le=50)
+    references: int = Field(6, title="Pictures that give patches", ge=1, le=50)
     neighbours: int = Field(
-        64, title="Nearest patches, k", ge=1, le=2048, json_schema_extra={"slider": [1, 256, 1]}
+        16, title="Nearest patches, k", ge=1, le=2048, json_schema_extra={"slider": [1, 256, 1]}
     )
     patch_temperature: float = Field(
-        0.3,
+        0.1,
         title="Temperature of patch distances, τ",
         gt=0,
         le=10,
         json_schema_extra={"slider": [0.01, 1, 0.01]},
     )
+    place_weight: float = Field(
+        1.0, title="Weight of places", ge=0, le=100, json_schema_extra={"slider": [0, 4, 0.1]}
+    )
     entropy_gate: float = Field(
-        0.0,
+        0.1,
         title="Only where the model is uncertain",
         ge=0,
         le=1,

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ragdemo.methods.ar_rag.faid import Blender, Blenders
+from ragdemo.methods.ar_rag.patches import place_distances
 
 NONE = -1
 
 
-def nearest_values(codes: Tensor, others: Tensor, codebook: Tensor, k: int) -> Tensor:
+def nearest_values(
+    codes: Tensor, others: Tensor, codebook: Tensor, k: int, place_weight: float = 0.0
+) -> Tensor:
     """The codes `(g², k)` of the patches of `others` that are nearest to each position's key, `NONE` if it has none.
 
     `codes` `(g, g)` are those of the picture that is drawn, `others` `(N, g, g)` those of pictures that give patches.
@@ -25,7 +28,8 @@ def nearest_values(codes: Tensor, others: Tensor, codebook: Tensor, k: int) -> T
     key, value = _keys_and_values(codes[None]), _keys_and_values(others)
     pairs = zip(key[0], value[0], strict=True)
     total = torch.stack([distances[mine].index_select(1, theirs) for mine, theirs in pairs])
-    numbers = total.sum(0).topk(k, largest=False).indices
+    apart = place_distances(codes.shape[0]).repeat(1, len(others)).to(total)
+    numbers = (total.sum(0) + place_weight * apart).topk(k, largest=False).indices
     found = torch.full((*codes.shape, k), NONE, dtype=torch.long, device=codes.device)
     found[1:, 1:-1] = value[1][numbers].view(codes.shape[0] - 1, codes.shape[1] - 2, k)
     return found.flatten(0, 1)
