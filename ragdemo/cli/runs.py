@@ -121,7 +121,7 @@ def _search(options: argparse.Namespace) -> None:
     query: str | Image.Image = read_image(options.query) if is_image else options.query
     runner = InProcess(allow_paths=True)
     found = runner.search(
-        query, k, options.library, options.profile, hybrid=options.hybrid, split=options.split
+        query, k, options.library, options.profile, hybrid=options.hybrid is not False, split=options.split
     )
     rows = [
         {"id": hit.id, "caption": hit.caption, "score": hit.score, "keyword_score": hit.keyword_score}

@@ -29,6 +29,7 @@ from ragdemo.library.metadata import is_inside, is_text, line_of, parse_json, re
 from ragdemo.profiles import ASSETS
 
 FORMAT = 1
+REFERENCE_SPLIT = "eval"
 LIBRARY_FILE = "library.json"
 METADATA_FILE = "metadata.jsonl"
 SHIPPED = {"pocket": ASSETS / "pocket" / "library"}
@@ -103,6 +104,11 @@ class Library:
     def splits(self) -> tuple[str, ...]:
         """The names of the splits, sorted; empty if the rows have none."""
         return tuple(sorted({row.split for row in self.rows if row.split is not None}))
+
+    @property
+    def searched_split(self) -> str | None:
+        """The part that runs look into: what no training saw, if there is one; None for all of it."""
+        return REFERENCE_SPLIT if REFERENCE_SPLIT in self.splits else None
 
     def row(self, image_id: str) -> Row:
         """The row of an id; raises `UserError` if there is none."""

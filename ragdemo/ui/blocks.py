@@ -141,8 +141,10 @@ class Blocks:
     def chapters_of(self, story: Story) -> Updates:
         """The chapters of a run, above the fold and below it."""
         chapters = self._chapters(story)
+        inventable = self.services.inventor.kinds if self.services.inventor else ()
+        outside = render("outside.html", run=story, inventable=inventable)
         return {
-            self.row: render_chapters(story, chapters, "row"),
+            self.row: outside + render_chapters(story, chapters, "row"),
             self.below: render_chapters(story, chapters, "below"),
         }
 

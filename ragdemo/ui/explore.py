@@ -29,6 +29,7 @@ from ragdemo.ui.story import Kept, Story
 from ragdemo.ui.style import html
 
 if TYPE_CHECKING:
+    from ragdemo.library.catalogue import Catalogue
     from ragdemo.methods.base import Method
 
 
@@ -77,6 +78,11 @@ class Explore:
         self.invented: Any = None
         if panel is not None:
             self.invented = wire_invent(panel, self.runs, self.blocks, services.catalogue, quiet)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The libraries that can be asked."""
+        return self._services.catalogue
 
     @property
     def link_outputs(self) -> list[Any]:

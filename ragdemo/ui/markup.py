@@ -119,6 +119,13 @@ def marked(text: str, spans: Sequence[str]) -> Markup:
     )
 
 
+def plural(noun: str) -> str:
+    """A kind of the world in the plural: "butterflies", "fish"."""
+    if noun.endswith("fish"):
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
 def duration(seconds: float) -> str:
     """A duration for people: "9 ms", "1.3 s"."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
@@ -150,6 +157,7 @@ def _environment() -> Environment:
         "marked": marked,
         "duration": duration,
         "slug": slug,
+        "plural": plural,
         "stem": lambda name: PurePath(name).stem,
         "base64": lambda data: base64.b64encode(data).decode("ascii"),
     }

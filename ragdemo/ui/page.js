@@ -36,11 +36,33 @@ element.addEventListener("click", (event) => {
     disable("#story");  // until this press is answered, another would not be taken
   }
   if (button.dataset.ownRemove) own({act: "remove", id: button.dataset.ownRemove});
+  if (button.dataset.ask) ask(button.dataset.ask);
+  if ("invent" in button.dataset) invent(button.dataset);
+  if ("pictures" in button.dataset) opened("#own-pictures", "#own input[type=file]").then((field) => field.click());
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
   if ("enlarge" in button.dataset)
     document.fullscreenElement ? document.exitFullscreen() : button.parentElement.requestFullscreen();
 });
+// What a run offers where the models know nothing: another prompt, or the place where the thing can be shown to them.
+const fill = (field, value) => { field.value = value; field.dispatchEvent(new Event("input", {bubbles: true})); };
+function ask(prompt) {
+  fill(document.querySelector("#prompt textarea"), prompt);
+  document.querySelector("#run").click();
+}
+async function opened(place, wanted) {
+  const found = () => document.querySelector(`${place} ${wanted}`);
+  if (!found()?.offsetParent) document.querySelector(`${place} > button`)?.click();
+  for (let tries = 0; tries < 50 && !found(); tries++) await new Promise((next) => setTimeout(next, 20));
+  document.querySelector(place).scrollIntoView({block: "nearest"});
+  return found();
+}
+async function invent({invent: name, kind}) {
+  const field = await opened("#invent", "input[name=name]");
+  fill(field, name);
+  field.form.querySelector(`[name=kind][value="${kind}"]`)?.click();
+  field.focus();
+}
 // One's own pictures are changed in one place, whatever block they are shown in.
 const own = (detail) => document.dispatchEvent(new CustomEvent("own", {detail}));
 element.addEventListener("change", ({target}) => {

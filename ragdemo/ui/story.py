@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from PIL import Image
 
 from ragdemo.codec import decode_event, encode_event
-from ragdemo.events import Check, Event, Progress, Reference, References, Result, Verdict
+from ragdemo.events import Check, Event, OutsideVocabulary, Progress, Reference, References, Result, Verdict
 from ragdemo.images import encode_png, image_sha256
 from ragdemo.recipe import Recipe
 from ragdemo.request import Choices, Request
@@ -85,6 +85,13 @@ class Story:
         """Whether the critic found nothing missing in the draft, and no picture of the person's was to be used."""
         verdict = self.verdict("draft")
         return verdict is not None and verdict.matches and self.last(References) is None
+
+    @property
+    def stays(self) -> bool:
+        """Whether the draft is the result: nothing was missing, or nothing of the prompt is known."""
+        outside, found = self.last(OutsideVocabulary), self.last(References)
+        is_alone = outside is not None and not outside.is_answered and not (found and found.used)
+        return self.approved or is_alone
 
     @property
     def has_ended(self) -> bool:
