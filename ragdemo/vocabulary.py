@@ -83,6 +83,14 @@ class ClosedVocabulary:
         is_answered = said.share(subject) >= self.least
         return Reading((), "" if is_answered else " ".join(subject), is_answered)
 
+    def is_named(self, prompt: str, caption: str) -> bool | None:
+        """Whether a caption has one of the prompt's names with its kind; None if the prompt has no name."""
+        things = [thing for thing in self._things(_split(prompt)) if thing.name]
+        said = _Captions([caption])
+        if not things:
+            return None
+        return any(said.share(thing.name.split(), thing.kind, self.kinds) >= self.least for thing in things)
+
     def nearest(self, thing: Thing, names: Iterable[str]) -> list[str]:
         """Those of some names that are of the thing's kind, any if it has none; what is spelled like it goes first."""
         same = [name for name in names if not thing.kind or name.split()[-1] == thing.kind]
@@ -183,6 +191,13 @@ def read_vocabulary(file: Path) -> ClosedVocabulary:
     said = json.loads(file.read_text(encoding="utf-8"))
     sets = {key: frozenset(said[key]) for key in ("common", "words", "fillers", "compounds")}
     return ClosedVocabulary(kinds=tuple(said["kinds"]), nouns=said["nouns"], least=said["least"], **sets)
+
+
+def plural(noun: str) -> str:
+    """A kind, or a name that ends in one, in the plural: "butterflies", "fish"."""
+    if noun.endswith("fish"):
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def _split(text: str) -> list[tuple[str, bool]]:

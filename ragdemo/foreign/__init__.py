@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from ragdemo.vocabulary import plural
+
 Split = Literal["tune", "report"]
 SETS = ("names", "phrasings", "outside", "languages", "symbols")
 
@@ -41,13 +43,6 @@ def phrased(name: str, scene: str, split: Split | None = None) -> tuple[str, ...
     }
     rows = (line.split("\t") for line in lines("phrasings", split))
     return tuple(form.format(**words) for meant, form in rows if meant in (scene, "-"))
-
-
-def plural(name: str) -> str:
-    """A thing's full name in the plural."""
-    if name.endswith("fish"):
-        return name
-    return name[:-1] + "ies" if name.endswith("fly") else name + "s"
 
 
 def is_reserved(word: str) -> bool:

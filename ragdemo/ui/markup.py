@@ -17,8 +17,11 @@ from PIL import Image
 
 from ragdemo.events import Counterfactual, Result
 from ragdemo.files import slug
+from ragdemo.recipe import png_with_recipe
+from ragdemo.ui.gains import carries_the_name, concluded, gained
 from ragdemo.ui.story import Phase, Story, chapter_states
 from ragdemo.ui.vocabulary import GLUE_WORDS
+from ragdemo.vocabulary import plural
 
 if TYPE_CHECKING:
     from ragdemo.methods.chapters import Chapter
@@ -72,6 +75,16 @@ def announcement(story: Story, chapters: Sequence[Chapter]) -> str:
     return story.message or {Phase.DONE: "Done.", Phase.STOPPED: "Stopped."}.get(story.phase, "")
 
 
+def download(story: Story) -> str:
+    """The result as a link to a file that carries its recipe; empty if there is none."""
+    result = story.last(Result)
+    if result is None:
+        return ""
+    asked = result.recipe.request
+    png = png_with_recipe(result.image, result.recipe)
+    return render("download.html", png=png, prompt=asked.prompt, seed=asked.seed)
+
+
 def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> Markup:
     """An `<img>` that carries its pixels, at most `side` of them on its longer edge.
 
@@ -119,13 +132,6 @@ def marked(text: str, spans: Sequence[str]) -> Markup:
     )
 
 
-def plural(noun: str) -> str:
-    """A kind of the world in the plural: "butterflies", "fish"."""
-    if noun.endswith("fish"):
-        return noun
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-
-
 def duration(seconds: float) -> str:
     """A duration for people: "9 ms", "1.3 s"."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
@@ -157,6 +163,9 @@ def _environment() -> Environment:
         "marked": marked,
         "duration": duration,
         "slug": slug,
+        "gained": gained,
+        "concluded": concluded,
+        "carries_the_name": carries_the_name,
         "plural": plural,
         "stem": lambda name: PurePath(name).stem,
         "base64": lambda data: base64.b64encode(data).decode("ascii"),
