@@ -213,7 +213,7 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
 def test_a_press_that_carries_nothing_of_its_own_is_answered(
     visitor: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    press, remove = visitor.event("act"), visitor.event("_remove_own")
+    press, remove = visitor.event("act"), visitor.event("_change_own")
     for said in (None, "act", 5, ["act"], {}):
         visitor.call(press, visitor.values(press), event_data=said).raise_for_status()
         assert visitor.ends()[-1]["success"]

@@ -23,6 +23,10 @@ def test_a_subject_outside_the_world_is_said_and_another_prompt_offered(
     assert scripted.method.requests == []  # nobody was asked, and nothing was drawn again
     expect(page.locator("#story")).not_to_contain_text("yes")
     expect(page.locator(".compared")).to_have_count(0)
+    expect(page.locator(".chapter.missing")).to_contain_text(
+        "nobody is asked about what the models cannot know"
+    )
+    expect(page.locator(".gained")).to_have_count(0)
     expect(page.locator(".card:not(.add)")).to_have_count(0)
     assert page.locator(".chapter.result img").get_attribute("src") == page.locator(
         ".chapter.draft img"

@@ -261,22 +261,17 @@ def test_closing_the_page_frees_the_models(browser: Browser, scripted: ScriptedP
     scripted.wait_until_free()
 
 
-def test_a_reload_while_it_runs_frees_the_models_and_says_what_became_of_the_run(
-    page: Page, scripted: ScriptedPage
-) -> None:
+def test_a_reload_while_it_runs_begins_the_run_anew(page: Page, scripted: ScriptedPage) -> None:
     ask(page, "draw a fish forever")
     drawing(page)
+    asked = len(scripted.method.requests)
     page.reload()
     expect(page.locator("#prompt textarea")).to_have_value("draw a fish forever", timeout=RUN)
-    expect(page.locator("#announcement")).to_have_text(
-        "Your run was lost with the page; Run makes it again.", timeout=RUN
-    )
+    drawing(page)
+    assert scripted.method.requests[asked:] == scripted.method.requests[asked - 1 : asked]
+    page.locator("#stop").click()
+    expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)
     scripted.wait_until_free()
-    ask(page, "a robot in the city")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
-    page.reload()
-    expect(page.locator("#run")).to_be_visible()
-    expect(page.locator("#announcement")).not_to_contain_text("lost")
 
 
 def test_two_visitors_never_see_each_others_pictures(

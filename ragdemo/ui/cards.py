@@ -14,6 +14,7 @@ from ragdemo.ui.choice import libraries_of
 from ragdemo.ui.story import Story
 
 if TYPE_CHECKING:
+    from ragdemo.library.catalogue import Catalogue
     from ragdemo.library.store import Row
     from ragdemo.ui.explore import Explore
     from ragdemo.ui.library import LibraryTab
@@ -22,7 +23,9 @@ EXPLORE = "explore"
 _BUSY = "A run goes on: stop it or let it end, then ask for this picture."
 
 
-def wire_cards(tab: LibraryTab, explore: Explore, views: gr.Tabs, quiet: dict[str, Any]) -> None:
+def wire_cards(
+    tab: LibraryTab, explore: Explore, catalogue: Catalogue, views: gr.Tabs, quiet: dict[str, Any]
+) -> None:
     """Let the buttons of the tab's cards start runs on the first tab."""
     blocks, ask = explore.blocks, explore.blocks.ask
 
@@ -42,7 +45,7 @@ def wire_cards(tab: LibraryTab, explore: Explore, views: gr.Tabs, quiet: dict[st
         return {
             **shown,
             ask.prompt: request.prompt,
-            ask.library: gr.update(**libraries_of(explore.catalogue, data[blocks.own], library)),
+            ask.library: gr.update(**libraries_of(catalogue, data[blocks.own], library)),
             blocks.story: Story(request=request),
             **blocks.say("Starting …", "opened"),
         }

@@ -7,7 +7,8 @@ async function copy(button) {
   const place = button.parentElement.querySelector("output");
   try {
     await navigator.clipboard.writeText(link);
-    place.textContent = "Copied";
+    place.textContent = "Copied" + (button.dataset.ownPictures
+      ? "; your own pictures can't travel in a link, the saved picture names them" : "");
   } catch {  // a page that came by plain http has no clipboard
     const field = Object.assign(document.createElement("input"), {readOnly: true, value: link, ariaLabel: "Link to copy"});
     place.replaceChildren(field);
@@ -41,9 +42,13 @@ element.addEventListener("click", (event) => {
   if ("pictures" in button.dataset) opened("#own-pictures", "#own input[type=file]").then((field) => field.click());
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
-  if ("enlarge" in button.dataset)
-    document.fullscreenElement ? document.exitFullscreen() : button.parentElement.requestFullscreen();
+  if ("enlarge" in button.dataset) enlarge(button.parentElement);
 });
+async function enlarge(wipe) {
+  if (document.fullscreenElement) return document.exitFullscreen();
+  await wipe.requestFullscreen();
+  wipe.querySelector("input").focus();  // so that arrows move it
+}
 // What a run offers where the models know nothing: another prompt, or the place where the thing can be shown to them.
 const fill = (field, value) => { field.value = value; field.dispatchEvent(new Event("input", {bubbles: true})); };
 function ask(prompt) {

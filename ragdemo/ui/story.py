@@ -121,7 +121,9 @@ class Story:
 
     def finished(self) -> Story:
         """The run once its events have ended; it says how the result differs from the picture that was opened."""
-        return replace(self, phase=Phase.DONE, progress=None, message="", note=self._difference())
+        return replace(
+            self, phase=Phase.DONE, progress=None, message="", note=self._difference() or self.note
+        )
 
     def stopped(self) -> Story:
         """The run after the person stopped it."""
