@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from ragdemo.errors import UserError
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\s\w\"'“”‘’«»*_-]")  # ends a phrase; quotes, hyphens and stars stand inside one
 _ENDINGS = ("ful", "ous", "less", "able", "ible", "ive", "ing", "ed")
@@ -187,10 +189,15 @@ class _Captions:
 
 @lru_cache(maxsize=8)
 def read_vocabulary(file: Path) -> ClosedVocabulary:
-    """The closed vocabulary that a JSON file holds."""
-    said = json.loads(file.read_text(encoding="utf-8"))
-    sets = {key: frozenset(said[key]) for key in ("common", "words", "fillers", "compounds")}
-    return ClosedVocabulary(kinds=tuple(said["kinds"]), nouns=said["nouns"], least=said["least"], **sets)
+    """The closed vocabulary that a JSON file holds; raises `UserError` if it cannot be read."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        sets = {key: frozenset(said[key]) for key in ("common", "words", "fillers", "compounds")}
+        return ClosedVocabulary(tuple(said["kinds"]), nouns=said["nouns"], least=said["least"], **sets)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"The vocabulary {file.name} of the models is missing or damaged; restore it."
+        ) from error
 
 
 def plural(noun: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
+from ragdemo.errors import UserError
 from ragdemo.foreign import lines, phrased, unheard
 from ragdemo.library.store import open_library
 from ragdemo.profiles import POCKET, PROFILES
@@ -59,6 +61,16 @@ def test_only_a_little_world_has_a_closed_vocabulary_and_it_is_the_worlds() -> N
 )
 def test_what_is_outside_is_found(prompt: str, reading: Reading) -> None:
     assert read(prompt) == reading
+
+
+def test_a_vocabulary_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    damaged = tmp_path / "vocabulary.json"
+    damaged.write_text('{"kinds": ["fish"]')
+    for file in (tmp_path / "nowhere.json", damaged):
+        with pytest.raises(
+            UserError, match=f"The vocabulary {file.name} of the models is missing or damaged"
+        ):
+            read_vocabulary(file)
 
 
 def test_a_library_knows_more() -> None:

@@ -39,7 +39,7 @@ def wire_cards(
         library = data[tab.library]
         try:
             row = tab.opened(library, data[blocks.own]).row(image_id)
-            request = asked(data, row, act)
+            request = _asked(data, row, act, tab, explore)
         except UserError as error:
             return shown | blocks.say(str(error))
         return {
@@ -50,23 +50,25 @@ def wire_cards(
             **blocks.say("Starting …", "opened"),
         }
 
-    def asked(data: dict[Any, Any], row: Row, act: str) -> Request:
-        """What the column says of another prompt, or beside this picture."""
-        written = str(data[ask.prompt] or "").strip()
-        prompt = prompt_of(row) if act == "draw" or not written else written
-        asking = {**data, ask.prompt: prompt, ask.library: data[tab.library]}
-        request = explore.runs.request(asking, blocks.outline_in(data).request)
-        if act == "draw":
-            return request
-        choices = request.choices
-        rejected = tuple(one for one in choices.rejected if one != row.id)
-        pinned = dict.fromkeys((*choices.pinned, row.id))
-        return request.changed(choices=choices.changed(pinned=tuple(pinned), rejected=rejected))
-
     inputs = {*ask.inputs, blocks.story, blocks.shelf, blocks.own, tab.library}
     outputs = [views, ask.prompt, ask.library, blocks.story, ask.actions]
     # as they come, as for a press of Run
     tab.cards.click(start, inputs, outputs, preprocess=False, **quiet)
+
+
+def _asked(data: dict[Any, Any], row: Row, act: str, tab: LibraryTab, explore: Explore) -> Request:
+    """What the column says, of the picture's own prompt or with the picture as a reference."""
+    blocks = explore.blocks
+    written = str(data[blocks.ask.prompt] or "").strip()
+    prompt = prompt_of(row) if act == "draw" or not written else written
+    asking = {**data, blocks.ask.prompt: prompt, blocks.ask.library: data[tab.library]}
+    request = explore.runs.request(asking, blocks.outline_in(data).request)
+    if act == "draw":
+        return request
+    choices = request.choices
+    rejected = tuple(one for one in choices.rejected if one != row.id)
+    pinned = dict.fromkeys((*choices.pinned, row.id))
+    return request.changed(choices=choices.changed(pinned=tuple(pinned), rejected=rejected))
 
 
 def prompt_of(row: Row) -> str:

@@ -68,13 +68,7 @@ class LibraryTab:
                 scale=1,
                 min_width=160,
             )
-        with gr.Row(elem_id="library-switches"):
-            self.one_of_each = gr.Checkbox(label="One picture of each species", elem_id="library-each")
-            self.looks = gr.Checkbox(label="Search by looks alone, not in captions", elem_id="library-looks")
-        with gr.Accordion("Search by a picture", open=False, elem_id="library-by-picture"):
-            self.picture = gr.File(
-                file_types=["image"], show_label=False, label="Picture", height=120, elem_id="library-picture"
-            )
+        self._build_switches()
         self.summary = html(js_on_load=SCRIPT, elem_id="library-summary")
         self.cards = html(js_on_load=SCRIPT, elem_id="library-cards")
         with gr.Row(elem_id="library-pager") as self.pager:
@@ -83,6 +77,15 @@ class LibraryTab:
         self.mine = OwnLibrary(self._runner, own, ask.profile, quiet, lines.reading)
         self._page = gr.State(0)
         self._wire(quiet)
+
+    def _build_switches(self) -> None:
+        with gr.Row(elem_id="library-switches"):
+            self.one_of_each = gr.Checkbox(label="One picture of each species", elem_id="library-each")
+            self.looks = gr.Checkbox(label="Search by looks alone, not in captions", elem_id="library-looks")
+        with gr.Accordion("Search by a picture", open=False, elem_id="library-by-picture"):
+            self.picture = gr.File(
+                file_types=["image"], show_label=False, label="Picture", height=120, elem_id="library-picture"
+            )
 
     @property
     def outputs(self) -> list[Any]:
