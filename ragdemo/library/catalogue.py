@@ -129,7 +129,10 @@ def page_of(
     rows = [row for row in library.rows if wanted <= row.extra.items()]
     sizes = Counter(map(group_of, rows)) if one_of_each else {}
     if one_of_each:
-        rows = list({group_of(row): row for row in reversed(rows)}.values())[::-1]
+        firsts: dict[str, Row] = {}
+        for row in rows:
+            firsts.setdefault(group_of(row), row)
+        rows = list(firsts.values())
     start = max(offset, 0)
     shown = tuple(rows[start : start + max(limit, 0)])
     return RowPage(shown, len(rows), tuple(sizes[group_of(row)] for row in shown) if sizes else ())

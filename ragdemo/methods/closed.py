@@ -21,7 +21,7 @@ from ragdemo.request import Request
 from ragdemo.vocabulary import ClosedVocabulary, Reading, Thing, read_vocabulary
 
 PROMPTS = 3
-_LOOKED_AT = 60  # hits among which the nearest names are sought
+_LOOKED_AT = 240  # hits among which the nearest names are sought
 
 
 def run_within_vocabulary(
@@ -82,14 +82,17 @@ class _Asked:
         yield Result(draft, self.tools.recipe(self.request), time.perf_counter() - start)
 
     def _nearest(self, thing: Thing) -> list[Hit]:
-        """A picture for each of the names nearest to the prompt, of the thing's kind if that is known."""
+        """A picture for each of the names nearest to the prompt: of the thing's kind, or one a kind if it has none."""
         rejected = self.request.choices.rejected
         hits = self.tools.searcher.search_text(
             self.request.prompt, _LOOKED_AT, self.tools.split, rejected, hybrid=False
         )
         first = {self._name_of(hit): hit for hit in reversed(hits)}
         names = dict.fromkeys(map(self._name_of, hits))
-        return [first[name] for name in self.vocabulary.nearest(thing, names)]
+        nearest: dict[str, str] = {}
+        for name in self.vocabulary.nearest(thing, names):
+            nearest.setdefault(name if thing.kind else name.split()[-1], name)
+        return [first[name] for name in nearest.values()]
 
     def _name_of(self, hit: Hit) -> str:
         """What a picture of the library shows, in as few words as it says."""
