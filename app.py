@@ -25,7 +25,7 @@ from ragdemo.library.catalogue import Catalogue
 from ragdemo.profiles import ASSETS
 from ragdemo.run.base import check_visit
 from ragdemo.run.child import ChildProcess
-from ragdemo.run.examples import recorded
+from ragdemo.run.examples import examples, recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
@@ -48,6 +48,7 @@ services = Services(
     recorded=recorded,
     checklist=partial(child.call, "checklist", "__call__"),
     inventor=Inventor(),
+    examples=examples(),
 )
 demo = build_page(services)
 

@@ -24,7 +24,7 @@ from ragdemo.methods.running import draw
 from ragdemo.models.base import CRITIC
 from ragdemo.request import MAX_SEED, Request
 
-OTHER_SEEDS = 2
+OTHER_SEEDS = 4
 
 
 @dataclass(frozen=True)

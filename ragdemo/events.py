@@ -75,6 +75,28 @@ class Progress(Event):
 
 
 @dataclass(frozen=True)
+class OutsideVocabulary(Event):
+    """What of a prompt lies outside the closed vocabulary of some models, said before anything is drawn.
+
+    `name` stands in the place of a thing; with a known `kind` it is a name that no picture of the library carries. If
+    something else of the prompt `is_answered` the run goes on, else it ends with a draft. `knows` are the known kinds;
+    `prompts` are the nearest that can be answered.
+    """
+
+    name: str
+    kind: str
+    is_answered: bool
+    knows: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        if self.kind:
+            return f"no picture carries the name: {self.name} {self.kind}"
+        return f"nothing that these models know: {self.name or 'no thing is named'}"
+
+
+@dataclass(frozen=True)
 class Draft(Event):
     """What the generator draws from the prompt alone."""
 

@@ -60,14 +60,15 @@ class Profile:
     """Checkpoints that run together, by role.
 
     `memory_gigabytes` is what the models take on a GPU while drawing. A single drawing on a CPU is fastest on
-    `cpu_threads` threads; 0 leaves that to torch. Models that know the pocket world alone draw nothing else.
+    `cpu_threads` threads; 0 leaves that to torch. `vocabulary` is a file of all the words that the models know, if they
+    know a small world alone (`ragdemo.vocabulary`); published models have none.
     """
 
     name: str
     roles: Mapping[str, Spec]
     memory_gigabytes: float = 0.0
     cpu_threads: int = 0
-    knows_world_alone: bool = False
+    vocabulary: Path | None = None
 
     def spec(self, role: str) -> Spec:
         """How the profile fills a role; raises `UserError` if it does not."""
@@ -134,7 +135,7 @@ POCKET = Profile(
     },
     # its matrices are so small that a second thread costs more than it brings, and the page has a core for itself
     cpu_threads=1,
-    knows_world_alone=True,
+    vocabulary=_POCKET / "vocabulary.json",
 )
 
 _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"

@@ -89,6 +89,8 @@ def folded(text: str, what: str = "prompt") -> str:
 
 def check_seed(seed: Any) -> int:
     """The seed itself; raises `UserError` if it is not a whole number in 0..2**32-1."""
+    if seed is None or seed == "":
+        raise UserError(f"The seed is empty; choose a whole number from 0 to {MAX_SEED}.")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise UserError(
             f"The seed {shown(seed)} is out of range; choose a whole number from 0 to {MAX_SEED}."

@@ -2,8 +2,9 @@
 
     python -m scripts.plot_realrag [--seeds 3] [--out docs/results/realrag-open-question]
 
-Trains heads on the pocket library's train split and measures them on eval, rare and common species together, with the
-paper's class prompt. Writes JSON and PNG. Bands are 95 % intervals by bootstrap over species.
+Trains heads on the pocket library's train split and measures them on eval, for rare species alone, with the paper's
+class prompt. The control are heads that were trained without the species of the report half, and are measured on those,
+also with whole prompts. Writes JSON and PNG. Bands are 95 % intervals by bootstrap over species.
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ import matplotlib
 import numpy as np
 import torch
 
+from ragdemo.evaluation.prompts import split_of
 from ragdemo.evaluation.statistics import bootstrap
 from ragdemo.library.index import open_index
 from ragdemo.library.store import open_library
 from ragdemo.library.vectors import SHIPPED_FOLDER
 from ragdemo.methods.realrag.head import VARIANTS, HeadedEncoder
-from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
+from ragdemo.methods.realrag.mining import TrainingSet, class_prompt, without_classes
 from ragdemo.methods.realrag.training import HeadSettings, train_head
 from ragdemo.models.encoder import load_encoder
 from ragdemo.profiles import ASSETS, get_profile
 from ragdemo.training.loop import Context
 from ragdemo.training.realrag import training_set
+from ragdemo.world.captions import prompt_for
+from ragdemo.world.scenes import SCENES
+from ragdemo.world.species import by_name
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 BATCHES = (16, 32, 64, 128, 256)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+WORDINGS = {"class prompt": class_prompt, "whole prompt": lambda name: prompt_for(name, SCENES[0])}
 
 
 def main() -> None:
@@ -49,6 +55,9 @@ def main() -> None:
         "command": f"python -m scripts.plot_realrag --seeds {arguments.seeds}",
         "batch": [study.point(variant, batch=batch) for batch in BATCHES for variant in VARIANTS],
         "near-species share": [study.point("real", kept=share) for share in SHARES],
+        "control": [
+            study.control(trained, wording) for wording in WORDINGS for trained in (None, "all", "others")
+        ],
     }
     arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found, arguments.out.with_suffix(".png"))
@@ -70,7 +79,7 @@ class Study:
         self._vectors, self._shown = index.matrix[chosen], [extra["species"] for extra in extras]
         self._kind = {extra["species"]: extra["kind"] for extra in extras}
         tiers = {extra["species"]: extra["tier"] for extra in extras}
-        self._asked = [name for name, tier in tiers.items() if tier in ("common", "rare")]
+        self._asked = [name for name, tier in tiers.items() if tier == "rare"]
         self._queries = self._encoder.embed_texts([class_prompt(name) for name in self._asked])
 
     def point(self, variant: str, batch: int = HeadSettings.batch, kept: float = 1.0) -> dict[str, Any]:
@@ -89,6 +98,26 @@ class Study:
             hits += [float(self._shown[i] == name) for i, name in zip(first, self._asked, strict=True)]
         estimate = bootstrap(hits, self._asked * self._seeds).to_json()
         point = {"variant": variant, "batch": batch, "near": round(float(np.mean(near)), 3)}
+        print(point, estimate, flush=True)
+        return point | {"recall@1": estimate}
+
+    def control(self, trained: str | None, wording: str) -> dict[str, Any]:
+        """Recall@1 on the rare species of the report half: of the frozen encoder, or of heads trained on all species or
+        on the others alone.
+        """
+        asked = [name for name in self._asked if split_of(by_name()[name]) == "report"]
+        queries = self._encoder.embed_texts([WORDINGS[wording](name) for name in asked])
+        data = without_classes(self._data, asked) if trained == "others" else self._data
+        hits = []
+        for seed in range(self._seeds if trained else 1):
+            vectors = self._vectors
+            if trained:
+                head = train_head(data, "real", HeadSettings(seed=seed))
+                vectors = HeadedEncoder(self._encoder, head).transform(vectors)
+            first = (queries @ vectors.T).argmax(1)
+            hits += [float(self._shown[i] == name) for i, name in zip(first, asked, strict=True)]
+        estimate = bootstrap(hits, asked * (len(hits) // len(asked))).to_json()
+        point = {"trained on": trained or "nothing", "query": wording}
         print(point, estimate, flush=True)
         return point | {"recall@1": estimate}
 
@@ -118,7 +147,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
     left.set_xscale("log", base=2)
     left.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
     left.set_xlabel("batch")
-    left.set_ylabel("recall@1 on eval")
+    left.set_ylabel("recall@1 on eval, rare species")
     left.legend(frameon=False)
     points = found["near-species share"]
     normal = next(p for p in found["batch"] if p["variant"] == "normal" and p["batch"] == HeadSettings.batch)

@@ -26,7 +26,7 @@ from ragdemo.methods.evidence import Evidence
 from ragdemo.methods.imagerag.method import ImageRAG
 from ragdemo.methods.running import Known
 from ragdemo.models.base import ENCODER
-from ragdemo.request import Request
+from ragdemo.request import OWN_LIBRARY, Request
 
 STEPS = 4
 FOREVER = 600  # some minutes: a test that forgets to stop it still ends
@@ -95,7 +95,9 @@ class Scripted(ImageRAG):
             yield MissingConcepts((NAME,), f"Missing: {NAME} <b>{{{{1}}}}</b>", 0.1)
         captions = known.take(RetrievalCaptions)
         if captions is None:
-            captions = RetrievalCaptions((NAME,), (f"a photo of a {NAME}",), f"a photo of a {NAME}", 0.1)
+            # a visitor's own library answers its own names alone
+            wanted = request.prompt if request.library == OWN_LIBRARY else f"a photo of a {NAME}"
+            captions = RetrievalCaptions((NAME,), (wanted,), wanted, 0.1)
             yield captions
         evidence = Evidence(tools, tools.searcher, request)
         found = evidence.gather(captions, own=evidence.own((NAME,), captions.captions))

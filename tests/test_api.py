@@ -70,10 +70,16 @@ def test_a_run_streams_its_events(client: Client, tmp_path: Path) -> None:
 
 
 def test_a_search_answers_with_pictures(client: Client) -> None:
-    found = client.predict("a quixel butterfly", 3, api_name="/search")
-    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    found = client.predict("QUIXEL butterflies!!", 3, api_name="/search")
     assert len(found) == 3
+    assert all("quixel butterfly" in row["caption"] and row["keyword_score"] > 0 for row in found)
     assert Image.open(io.BytesIO(pixels(found[0]["png"]))).size == (128, 128)
+    looks = client.predict("a quixel butterfly", 3, hybrid=False, api_name="/search")
+    assert [row["score"] for row in looks] == sorted((row["score"] for row in looks), reverse=True)
+    assert all(row["keyword_score"] is None for row in looks)
+    wanted = '{"kind": "fish", "tier": "rare"}'
+    fish = client.predict("a quixel butterfly", 3, where=wanted, api_name="/search")
+    assert all("fish" in row["caption"] for row in fish)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +97,7 @@ def test_a_search_answers_with_pictures(client: Client) -> None:
             {"prompt": "a fox", "choices": '{"own": [{"name": "a", "png": "data:image/png;base64,AA"}]}'},
             "is damaged",
         ),
-        ({"prompt": "memory", "method": "scripted"}, "out of memory"),
+        ({"prompt": "a fish from memory", "method": "scripted"}, "out of memory"),
     ],
 )
 def test_bad_input_is_a_sentence(client: Client, arguments: dict, sentence: str) -> None:
@@ -100,7 +106,7 @@ def test_bad_input_is_a_sentence(client: Client, arguments: dict, sentence: str)
 
 
 def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
-    job = client.submit("draw forever", "scripted", api_name="/run")
+    job = client.submit("draw a fish forever", "scripted", api_name="/run")
     next(iter(job))
     job.cancel()
     result = client.submit("a robot in the city", "scripted", api_name="/run").result(timeout=60)
@@ -108,7 +114,7 @@ def test_a_cancelled_job_frees_the_engine(client: Client) -> None:
 
 
 def test_a_search_does_not_wait_for_a_run(client: Client) -> None:
-    job = client.submit("draw forever", "scripted", api_name="/run")
+    job = client.submit("draw a fish forever", "scripted", api_name="/run")
     next(iter(job))
     found = client.submit("a quixel butterfly", 1, api_name="/search").result(timeout=30)
     assert len(found) == 1
@@ -118,7 +124,7 @@ def test_a_search_does_not_wait_for_a_run(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["queue/join", "call/run"])
 def test_a_call_with_an_empty_session_is_refused_and_the_queue_lives_on(client: Client, path: str) -> None:
-    job = client.submit("draw forever", "scripted", api_name="/run")
+    job = client.submit("draw a fish forever", "scripted", api_name="/run")
     next(iter(job))
     number = next(index for index, one in client.endpoints.items() if one.api_name == "/run")
     data = ["a robot in the city", "scripted", 0, "{}", "pocket", "pocket", "{}"]

@@ -16,7 +16,7 @@ from ragdemo.models.registry import Models
 from ragdemo.profiles import ASSETS, POCKET
 from ragdemo.weights import CARD, check_files, checksums
 
-NO_CHECKPOINTS = {"library", "recordings"}
+NO_CHECKPOINTS = {"library", "recordings", "vocabulary.json"}
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ def test_search_by_words_and_by_picture(assets: Path) -> None:
     picture = next((assets / "pocket" / "library" / "images").iterdir())
     by_picture = command("search", str(picture), "--k", "1", "--json", assets=assets)
     assert json.loads(by_picture.stdout)[0]["id"] == picture.stem
+    cars = command("search", "a red car", "--where", "kind=car", "--each", "--json", assets=assets)
+    assert [row["caption"] for row in json.loads(cars.stdout)] == [CAPTIONS[2], CAPTIONS[1]]
     by_photo = command("search", str(DATA / "exif_xres.jpg"), "--k", "1", "--json", assets=assets)
     assert (by_photo.returncode, len(json.loads(by_photo.stdout))) == (0, 1), by_photo.stderr
 

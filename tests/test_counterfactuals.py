@@ -76,7 +76,7 @@ def test_words_that_were_not_rewritten_answer_nothing() -> None:
     request = Request(prompt="a quixel butterfly in the snow", seed=7)
     events = drawn(list(draw_changes(request, [found], box)))
     assert set(events) == {"another reference", "another seed"}
-    assert [len(references_of(drawing)) for drawing in painter.drawn] == [1, 0, 0]
+    assert [len(references_of(drawing)) for drawing in painter.drawn] == [1, 0, 0, 0, 0]
 
 
 def test_another_reference_is_drawn_with_the_captions_of_the_references_that_the_result_used() -> None:
@@ -104,7 +104,10 @@ def test_a_method_with_another_generator_and_condition_says_how_its_drawing_is_m
         box = replace(tools(), library=library, split="eval", models=Roles({PAINTER.name: toy.Painter()}))
         found = drawn(list(draw_changes(request, [References(used, (), 3, 0.1)], box)))
     colours = {name: [one.image.getpixel((0, 0)) for one in events] for name, events in found.items()}
-    assert colours == {"another reference": [(70, 7, 0)], "another seed": [(50, 8, 0), (50, 9, 0)]}
+    assert colours == {
+        "another reference": [(70, 7, 0)],
+        "another seed": [(50, seed, 0) for seed in (8, 9, 10, 11)],
+    }
 
 
 def reference(library: Library, image_id: str, concept: str = "it") -> Reference:

@@ -13,31 +13,42 @@ import torch
 
 pytest.importorskip("timm")
 
+from safetensors.torch import load_file
 from tiny_models import spec_of
+from transformers import PreTrainedTokenizerFast
 
 from ragdemo.errors import UserError
+from ragdemo.foreign import is_reserved, lines
 from ragdemo.methods import dialogue
+from ragdemo.models import critic as critic_adapter
 from ragdemo.models.critic import load_critic
 from ragdemo.profiles import ASSETS
-from ragdemo.training import critic, critic_images, critic_measure, critic_vision, drafts
-from ragdemo.training.critic_model import IMAGE_TOKENS, new_processor, train_tokenizer
+from ragdemo.training import critic, critic_images, critic_measure, critic_model, critic_vision, drafts
+from ragdemo.training.critic_manners import SCENES_ALIKE
+from ragdemo.training.critic_model import IMAGE_TOKENS, build_tokenizer, new_processor
+from ragdemo.training.critic_names import OUTSIDE, foreign_text, unheard_words
 from ragdemo.training.critic_questions import Turn, picture_turns, text_turn
 from ragdemo.training.critic_words import Content, Thing, scene_words
 from ragdemo.training.drafts import draft, drafts_folder, open_drafts, train_drafts
 from ragdemo.training.export import read_card
 from ragdemo.training.loop import Context
 from ragdemo.world.captions import SCENE_PHRASES
+from ragdemo.world.kinds import KINDS
 from ragdemo.world.look import random_look
+from ragdemo.world.palette import COLOURS
 from ragdemo.world.pool import PoolSpec
 from ragdemo.world.species import by_name, of_tier
 
 POCKET = ASSETS / "pocket"
+SCENE_WORDS = set(
+    " ".join(p for words in (SCENE_PHRASES, SCENES_ALIKE) for ps in words.values() for p in ps).split()
+)
 POOLS = (PoolSpec("species", "train/species", 8), PoolSpec("generator", "train/generator", 8))
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer()
+    return build_tokenizer()
 
 
 def a_picture(rng: Random) -> Content:
@@ -60,15 +71,15 @@ def test_verdicts_are_read_as_meant_and_half_of_them_are_yes(turns):
         assert dialogue.parse_verdict(yes.answer) is True
         assert dialogue.parse_verdict(no.answer) is False
         assert all(concept.present for concept in yes.concepts)
-        assert not all(concept.present for concept in no.concepts)
+        assert not no.concepts or not all(concept.present for concept in no.concepts)
 
 
 def test_missing_concepts_are_the_prompts_own_words_in_its_order(turns):
     for _, _, missing in turns:
         lines = dialogue.parse_lines(missing.answer)
-        places = [missing.question.index(line) for line in lines]
+        places = [missing.question.index(concept.stands) for concept in missing.concepts]
         assert places == sorted(places)
-        assert lines == tuple(dict.fromkeys(c.words for c in missing.concepts if not c.present))
+        assert lines == tuple(dict.fromkeys(c.words for c in missing.concepts if not c.present))[:3]
 
 
 def test_a_name_that_differs_from_what_is_shown_is_missing(turns):
@@ -116,18 +127,76 @@ def test_a_scene_is_called_by_its_noun(phrase: str, words: str):
     assert scene_words(phrase) == words
 
 
+def test_names_of_many_makes_stand_in_most_pictures_prompts_and_none_is_reserved(turns):
+    rng = Random(7)
+    names = [unheard_words(rng) for _ in range(2_000)]
+    assert len(set(names)) > 1_900
+    assert {len(name) for name in names} >= set(range(3, 15))
+    assert any(" " in name for name in names)
+    assert not any(is_reserved(word) for name in names for word in name.split())
+    known = {word for name in by_name() for word in name.split()}
+    new = [
+        any(c.words.split()[-1] in KINDS and not {*c.words.split()} & {*COLOURS} and c.words.split()[0] not in known
+            for turn in three for c in turn.concepts)
+        for three in turns
+    ]  # fmt: skip
+    assert np.mean(new) > 0.5
+
+
+def test_what_is_outside_the_world_is_never_approved_or_trained_on_as_it_is_measured():
+    rng = Random(8)
+    measured = " ".join(lines("outside")).casefold().split()
+    assert not set(OUTSIDE) & set(measured)
+    picture = Content((Thing(by_name()["quixel butterfly"].look, "quixel butterfly"),), "snow")
+    outside = foreign = 0
+    for _ in range(400):
+        _, no, missing = picture_turns(picture, rng)
+        assert dialogue.parse_verdict(no.answer) is False
+        foreign += not no.concepts
+        outside += any(not {*c.words.split()} & {*KINDS, *SCENE_WORDS} for c in missing.concepts)
+    assert foreign > 8
+    assert outside > 20
+    assert any(ord(c) > 1000 for _ in range(50) for c in foreign_text(rng))
+
+
+def test_any_name_is_copied_byte_by_byte_and_case_is_folded(tokenizer):
+    plain = tokenizer.encode(" a zorblatix butterfly", add_special_tokens=False)
+    assert tokenizer.encode(" A Zorblatix BUTTERFLY", add_special_tokens=False) == plain
+    assert len(plain) == 2 + 1 + len("zorblatix")
+    for name in ("zorblatix", "ñandú", "雪の蝶", "k", "x" * 14):
+        assert (
+            tokenizer.decode(tokenizer.encode(f" {name} fish", add_special_tokens=False)) == f" {name} fish"
+        )
+    for typed in ('"quixel butterfly', "(quixel butterfly", "snow:quixel butterfly"):
+        assert "Ġquixel" in tokenizer.convert_ids_to_tokens(tokenizer.encode(typed))
+
+
+def test_the_shipped_critic_goes_on_with_other_tokens(tokenizer):
+    context = Context(Path("runs"), POCKET, torch.device("cpu"), 1, workers=1, warm=True)
+    model, _ = critic_model.shipped_critic(context, tokenizer)
+    before = PreTrainedTokenizerFast.from_pretrained(POCKET / "critic")
+    old = load_file(POCKET / "critic" / "model.safetensors")
+    (name,) = [name for name in old if "embed_tokens" in name]
+    words = model.get_input_embeddings().weight
+    assert words.shape[0] == len(tokenizer) != old[name].shape[0]
+    token = "Ġbutterfly"
+    was = old[name][before.convert_tokens_to_ids(token)].float()
+    torch.testing.assert_close(words[tokenizer.convert_tokens_to_ids(token)], was)
+    assert torch.isfinite(words).all()
+
+
 def test_answers_survive_the_tokenizer_and_names_are_single_tokens(tokenizer, turns):
     collate = critic.Collate(tokenizer)
     rng = Random(5)
     for turn in (*(turn for three in turns for turn in three), *(text_turn(rng) for _ in range(100))):
         reply = tokenizer.decode(collate.answer(turn.answer), skip_special_tokens=True)
-        assert [line.strip() for line in reply.splitlines()] == turn.answer.splitlines()
+        assert [line.strip() for line in reply.splitlines()] == turn.answer.lower().splitlines()
     lengths = [len(tokenizer.encode(" " + name.split()[0], add_special_tokens=False)) for name in by_name()]
-    assert np.mean(lengths) < 1.2
+    assert np.mean(lengths) == 1
 
 
 def test_the_tokenizer_is_the_same_whenever_it_is_trained(tokenizer):
-    assert train_tokenizer().get_vocab() == tokenizer.get_vocab()
+    assert build_tokenizer().get_vocab() == tokenizer.get_vocab()
 
 
 def test_training_reads_questions_as_the_critic_is_asked(tokenizer, turns):
@@ -154,7 +223,8 @@ def test_a_concept_is_asked_about_at_its_last_word(tokenizer, turns):
         batch = collate([turn], pictured=True)
         for concept, place in zip(turn.concepts, (batch.shown[0] >= 0).nonzero().flatten(), strict=True):
             words = tokenizer.decode(batch.tokens[0][1 + IMAGE_TOKENS : place + 1])
-            assert concept.words in words.rstrip('"?., ')[-len(concept.words) - 1 :]
+            asked = concept.stands.lower()
+            assert asked in words.rstrip('"?., ')[-len(asked) - 3 :]
 
 
 def test_degraded_pictures_stay_pictures():
@@ -189,6 +259,8 @@ def test_two_steps_make_a_critic_that_answers_and_goes_on(tmp_path: Path, monkey
     monkeypatch.setattr(critic, "BATCH", 2)
     monkeypatch.setattr(critic, "TEXT_BATCH", 4)
     monkeypatch.setattr(critic_measure, "QUESTIONS", 12)
+    monkeypatch.setattr(critic_measure, "FOREIGN", 2)
+    monkeypatch.setattr(critic_adapter, "MAX_NEW_TOKENS", 4)  # what an untrained one says has no end
     context = tiny(tmp_path, 2)
     pictures = critic_images.Pictures(context, POOLS, round_trips=0)
     critic_vision.train_vision(context, pictures)

@@ -180,7 +180,7 @@ def test_a_run_that_nobody_listens_to_is_not_made(visitor: Visitor, scripted: Sc
 
 def test_a_run_whose_listener_leaves_is_dropped(visitor: Visitor, scripted: ScriptedPage) -> None:
     first, second = Visitor(visitor.address), Visitor(visitor.address)
-    endless = [{**RUN, "prompt": f"draw forever {number}"} for number in range(2)]
+    endless = [{**RUN, "prompt": f"draw a fish forever {number}"} for number in range(2)]
     for who, asked in zip((first, second), endless, strict=True):
         who.call(who.event("run"), [*asked.values(), 0, "{}", "pocket", "pocket", "{}"]).raise_for_status()
         messages = who.messages()
@@ -190,7 +190,7 @@ def test_a_run_whose_listener_leaves_is_dropped(visitor: Visitor, scripted: Scri
         messages.close()
     assert runs(visitor)
     scripted.wait_until_free()
-    assert [one.prompt for one in scripted.method.requests] == ["draw forever 0", RUN["prompt"]]
+    assert [one.prompt for one in scripted.method.requests] == ["draw a fish forever 0", RUN["prompt"]]
 
 
 def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
@@ -213,7 +213,7 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
 def test_a_press_that_carries_nothing_of_its_own_is_answered(
     visitor: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    press, remove = visitor.event("act"), visitor.event("_remove_own")
+    press, remove = visitor.event("act"), visitor.event("_change_own")
     for said in (None, "act", 5, ["act"], {}):
         visitor.call(press, visitor.values(press), event_data=said).raise_for_status()
         assert visitor.ends()[-1]["success"]

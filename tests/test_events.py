@@ -52,6 +52,7 @@ ALL = [
     events.References((REFERENCE,), (), 3, 0.1),
     events.Counterfactual("another seed", "Seed 8", "alone", "a fox", 8, (REFERENCE,), IMAGE, 0.1),
     events.Result(IMAGE, RECIPE, 1.0),
+    events.OutsideVocabulary("zorby", "fish", False, ("fish",), ("a koi fish",)),
     ReflectiveNegative(REFERENCE, 0.1),
     Rankings("a fox", (Ranking("zero", (REFERENCE,)),), 0.1),
     Provenance((REFERENCE,), TRACE, 0.3),

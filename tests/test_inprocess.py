@@ -111,7 +111,7 @@ def test_one_run_at_a_time(runner: InProcess, request_: Request) -> None:
 
 
 def test_search_by_words_and_by_picture(runner: InProcess, library: str) -> None:
-    found = runner.search("a red car", 2, library, "tiny")
+    found = runner.search("a red car", 2, library, "tiny", hybrid=False)
     assert len(found) == 2
     assert found[0].score >= found[1].score
     assert runner.search(found[0].image, 1, library, "tiny")[0].id == found[0].id

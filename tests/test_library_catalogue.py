@@ -12,7 +12,7 @@ from library_world import ColourEncoder, write_small_library
 
 from ragdemo.errors import UserError
 from ragdemo.library import vectors
-from ragdemo.library.catalogue import Catalogue
+from ragdemo.library.catalogue import Catalogue, group_of, page_of
 from ragdemo.library.recent import Recent
 from ragdemo.library.searchers import Searchers
 from ragdemo.library.vectors import Embedded
@@ -141,3 +141,14 @@ def test_the_oldest_searcher_is_dropped(folder: Path) -> None:
     first = searchers.get(catalogue.open("mine"), ColourEncoder())
     searchers.get(catalogue.open("a fox"), ColourEncoder())
     assert searchers.get(catalogue.open("mine"), ColourEncoder()) is not first
+
+
+def test_one_of_each_group_stands_for_all_of_it(tmp_path: Path) -> None:
+    library = write_small_library(tmp_path / "mine", 6)
+    whole = page_of(library)
+    assert whole.sizes == ()
+    page = page_of(library, one_of_each=True)
+    groups = [group_of(row) for row in library.rows]
+    assert [group_of(row) for row in page.rows] == list(dict.fromkeys(groups))
+    assert page.sizes == tuple(groups.count(name) for name in dict.fromkeys(groups))
+    assert sum(page.sizes) == whole.total

@@ -18,7 +18,7 @@ from ragdemo.methods.realrag.events import Rankings, ReflectiveNegative
 from ragdemo.methods.realrag.head import CONFIG_FILE, HeadedEncoder, ResidualHead, load_head, save_head
 from ragdemo.methods.realrag.loss import reflective_loss
 from ragdemo.methods.realrag.method import RealRAG
-from ragdemo.methods.realrag.mining import TrainingSet, class_prompt
+from ragdemo.methods.realrag.mining import TrainingSet, class_prompt, without_classes
 from ragdemo.methods.realrag.training import HeadSettings, train_head, training_key
 from ragdemo.request import Choices, Request
 
@@ -80,6 +80,14 @@ def toy() -> TrainingSet:
     drawn = unit([1, 0.31, 0, 0.1], [1, 0.9, 0, 0]).numpy().astype(np.float32)
     ids = np.array([0, 1])
     return TrainingSet(("first", "second"), images, ids, queries, ids, drawn)
+
+
+def test_a_class_that_is_left_out_is_nowhere_in_the_set() -> None:
+    data = toy()
+    rest = without_classes(data, ["first"])
+    assert (rest.names, rest.image_species.tolist(), rest.query_species.tolist()) == (("second",), [0], [0])
+    for part, whole in ((rest.images, data.images), (rest.queries, data.queries), (rest.drawn, data.drawn)):
+        np.testing.assert_array_equal(part, whole[1:])
 
 
 def test_the_reflective_term_changes_the_ranking() -> None:

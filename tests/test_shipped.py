@@ -100,14 +100,15 @@ def test_the_same_request_gives_the_same_pixels(tmp_path: Path) -> None:
 def test_every_example_answers_from_a_recording_without_a_model_library() -> None:
     code = """
 import sys
-from ragdemo.run.examples import recorded
-from ragdemo.world.vocabulary import vocabulary
-from ragdemo.ui.ask import EXAMPLES
-from ragdemo.ui.vocabulary import Vocabulary
-for prompt in Vocabulary.from_lists(vocabulary()).examples(EXAMPLES):
-    events = recorded(prompt)
-    assert events[-1].recipe.request.prompt == prompt
-    assert [type(event).__name__ for event in events][:2] == ["Draft", "Verdict"]
+from ragdemo.run.examples import examples, recorded
+assert [one.is_failure for one in examples()].count(True) == 1
+assert {one.method for one in examples()} == {"imagerag", "realrag"}
+for example in examples():
+    events = recorded(example.prompt)
+    asked = events[-1].recipe.request
+    assert (asked.prompt, asked.method) == (example.prompt, example.method)
+    assert type(events[0]).__name__ == "Draft"
+    assert example.thumbnail.is_file()
 assert not recorded("a prompt that nobody recorded")
 assert not {"torch", "diffusers", "transformers"} & set(sys.modules)
 """
@@ -117,13 +118,10 @@ assert not {"torch", "diffusers", "transformers"} & set(sys.modules)
 
 def test_a_recording_is_what_the_shipped_models_draw() -> None:
     from ragdemo.events import Draft, References
-    from ragdemo.run.examples import recorded
+    from ragdemo.run.examples import examples, recorded
     from ragdemo.run.inprocess import InProcess
-    from ragdemo.ui.vocabulary import Vocabulary
-    from ragdemo.world.vocabulary import vocabulary
 
-    prompt = Vocabulary.from_lists(vocabulary()).examples(1)[0]
-    kept = recorded(prompt)
+    kept = recorded(examples()[0].prompt)
     drawn = list(InProcess().run(kept[-1].recipe.request))
 
     def picked(events, kind):

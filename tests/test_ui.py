@@ -29,8 +29,7 @@ from ragdemo.request import Request
 from ragdemo.run.base import offered_methods
 from ragdemo.run.offers import Offer, Offers
 from ragdemo.ui.ask import Panel, build_ask, unknown_words
-from ragdemo.ui.explore import download
-from ragdemo.ui.markup import mark_spans, marked, render, render_chapters
+from ragdemo.ui.markup import download, mark_spans, marked, render, render_chapters
 from ragdemo.ui.runs import Pace
 from ragdemo.ui.story import Kept, Phase, Story, begin, chapter_states, with_choice
 from ragdemo.ui.style import quiet_options

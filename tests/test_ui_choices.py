@@ -136,7 +136,7 @@ def test_what_is_uploaded_during_a_run_is_neither_lost_nor_mixed_into_it(
 ) -> None:
     saved = saved_picture(scripted, tmp_path / "saved.png")
     Image.new("RGB", (40, 30), "purple").save(tmp_path / "mine.png")
-    ask(page, "draw forever")
+    ask(page, "draw a fish forever")
     drawing(page)
     page.get_by_role("button", name="Your own pictures").click()
     page.locator("#own input[type=file]").set_input_files(tmp_path / "mine.png")
@@ -144,7 +144,7 @@ def test_what_is_uploaded_during_a_run_is_neither_lost_nor_mixed_into_it(
     page.get_by_role("button", name="Open a saved picture").click()
     page.locator("#saved input[type=file]").set_input_files(saved)
     expect(page.locator("#announcement")).to_contain_text("A run goes on")
-    expect(page.locator("#prompt textarea")).to_have_value("draw forever")
+    expect(page.locator("#prompt textarea")).to_have_value("draw a fish forever")
     page.locator("#stop").click()
     expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)
     expect(page.locator(".own li")).to_have_count(1)

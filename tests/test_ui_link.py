@@ -56,18 +56,14 @@ def test_a_link_restores_settings_and_choices(page: Page, scripted: ScriptedPage
     )
     page.goto(scripted.address + link_to(wanted))
     expect(page.locator("#seed input")).to_have_value("9")
-    expect(page.locator("#announcement")).to_be_empty()
-    assert scripted.method.requests == []
-    page.locator("#run").click()
-    finished(page)
-    assert scripted.method.requests[-1] == wanted
+    finished(page)  # by itself
+    assert scripted.method.requests == [wanted]
     expect(page.locator(".card.used .note")).to_have_text("✓ pinned")
     page.locator(".card.used").get_by_role("button", name="Unpin").click()
     expect(page.locator(".card.used .note")).to_have_text("✓ used", timeout=RUN)
     expect(page.locator("#stop")).to_be_hidden()
     page.reload()  # the address follows what is chosen
     expect(page.locator("#seed input")).to_have_value("9")
-    page.locator("#run").click()
     finished(page)
     assert scripted.method.requests[-1] == wanted.changed(choices=choices.changed(pinned=()))
 
@@ -85,6 +81,7 @@ def test_a_link_restores_the_library(scripted: ScriptedPage, tmp_path: Path) -> 
     shown = explore.open_link(gr.Request(query_params=dict(parse_qsl(link_to(wanted)[1:]))))
     assert shown[ask.library] == "mine"
     assert shown[story].request == wanted
+    assert shown[ask.actions]["phase"] == "opened"  # and the browser asks for it
 
 
 @pytest.mark.parametrize(
@@ -148,12 +145,23 @@ def test_only_exactly_what_was_recorded_is_said_to_be(
     expect(page.locator("#seed input")).to_have_value("5")
     expect(page.locator("#announcement")).to_contain_text("Recorded earlier")
     page.goto(f"{scripted.address}?{urlencode({'prompt': RECORDED, 'seed': '5'} | fields)}")
-    expect(page.locator("#announcement")).to_be_empty()
-    expect(page.locator(".chapter img")).to_have_count(0)
+    finished(page)  # drawn anew
+    expect(page.locator(".chapter.draft .aside")).not_to_have_text("recorded")
 
 
 def test_another_spelling_is_another_prompt(page: Page, scripted: ScriptedPage) -> None:
     page.goto(f"{scripted.address}?{urlencode({'prompt': RECORDED.upper(), 'seed': '5'})}")
     expect(page.locator("#prompt textarea")).to_have_value(RECORDED.upper())
-    expect(page.locator("#announcement")).to_be_empty()
-    expect(page.locator(".chapter img")).to_have_count(0)
+    finished(page)
+    assert scripted.method.requests[-1].prompt == RECORDED.upper()
+
+
+def test_a_link_says_what_cannot_travel(page: Page, scripted: ScriptedPage) -> None:
+    own = Choices(own=(ImageRef(sha256="1" * 64, name="mine.png"),))
+    wanted = Request(prompt="a quixel butterfly in the snow", method="scripted", seed=9, choices=own)
+    page.goto(scripted.address + link_to(wanted))
+    finished(page)
+    assert scripted.method.requests[-1] == wanted.changed(choices=Choices())
+    expect(page.locator(".chapter.result .warning")).to_contain_text(
+        "The link's run used 1 of its maker's own"
+    )

@@ -74,10 +74,12 @@ def page(browser: Browser, live: Live) -> Iterator[Page]:
 @contextmanager
 def visitor(browser: Browser, live: Live) -> Iterator[Page]:
     """Somebody who has just opened the page on its small library."""
-    live.quick.requests.clear()
-    live.quick.drawn.clear()
     with visit(browser, f"{live.address}?prompt=start&method=quick&library=small") as opened:
         expect(opened.locator("#prompt textarea")).to_have_value("start")
+        shown(opened, "start")  # the link has run
+        expect(opened.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+        live.quick.requests.clear()
+        live.quick.drawn.clear()
         opened.evaluate(PAINTED)
         yield opened
 
@@ -104,7 +106,9 @@ def drawn_of(live: Live, prompt: str) -> list[str]:
 
 
 def painted(page: Page) -> list[str]:
-    return [alt.removeprefix("With references: ") for alt in page.evaluate("window.painted")]
+    """The prompts whose pictures were shown, after that of the link."""
+    prompts = [alt.removeprefix("With references: ") for alt in page.evaluate("window.painted")]
+    return [prompt for prompt in prompts if prompt != "start"]
 
 
 def test_the_picture_follows_the_typing_without_a_press(page: Page, live: Live) -> None:

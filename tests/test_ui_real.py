@@ -67,10 +67,11 @@ def test_the_draft_stays_when_a_reference_is_rejected(page: Page) -> None:
 
 def test_the_counterfactuals_are_drawn(page: Page) -> None:
     page.get_by_role("button", name="Check it").click()
-    expect(page.locator(".counterfactuals figure")).to_have_count(4, timeout=RUN)
+    expect(page.locator(".counterfactuals figure")).to_have_count(7, timeout=RUN)
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
+    expect(page.locator(".concluded")).to_have_text(re.compile(r"^Right in \d of 4 without the reference, "))
     sources = [figure.get_attribute("src") for figure in page.locator(".counterfactuals img").all()]
-    assert len(set(sources)) == 4
+    assert len(set(sources)) == 7
 
 
 def test_the_library_is_searched(page: Page) -> None:

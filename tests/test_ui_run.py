@@ -70,7 +70,7 @@ def test_an_example_answers_at_once_from_its_recording(page: Page, scripted: Scr
 def test_markup_in_prompt_and_replies_is_shown_as_text(page: Page) -> None:
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    prompt = "<script>alert(1)</script><img src=x onerror=alert(2)> {{7*7}} ${7*7} 🦋 שלום"
+    prompt = "a fish <script>alert(1)</script><img src=x onerror=alert(2)> {{7*7}} ${7*7} 🦋 שלום"
     ask(page, prompt)
     finished(page)
     expect(page.locator(".chapter.missing .prompt-line")).to_have_text(prompt)
@@ -157,7 +157,7 @@ def test_the_draft_of_a_stopped_run_is_checked_too(page: Page) -> None:
 
 
 def test_a_press_while_it_runs_changes_nothing(page: Page, scripted: ScriptedPage) -> None:
-    ask(page, "draw forever")
+    ask(page, "draw a fish forever")
     drawing(page)
     address = page.url
     ask(page, "a robot in the city")
@@ -171,7 +171,7 @@ def test_a_press_while_it_runs_changes_nothing(page: Page, scripted: ScriptedPag
 
 
 def test_stop_frees_the_models_for_the_next_run(page: Page, scripted: ScriptedPage) -> None:
-    ask(page, "draw forever")
+    ask(page, "draw a fish forever")
     drawing(page)
     assert scripted.method.running == 1
     page.get_by_role("button", name="Stop").click()
@@ -187,7 +187,7 @@ def test_stop_frees_the_models_for_the_next_run(page: Page, scripted: ScriptedPa
 
 @pytest.mark.parametrize("pause", [0, 3, 10])
 def test_stop_right_after_run_stops_it(page: Page, scripted: ScriptedPage, pause: int) -> None:
-    page.locator("#prompt textarea").fill("draw forever")
+    page.locator("#prompt textarea").fill("draw a fish forever")
     page.wait_for_timeout(300)
     page.evaluate(
         """(pause) => { document.querySelector("#run").click();
@@ -201,7 +201,7 @@ def test_stop_right_after_run_stops_it(page: Page, scripted: ScriptedPage, pause
 
 @pytest.mark.parametrize("pause", [0, 30, 100, 300])
 def test_a_run_right_after_stop_runs(page: Page, scripted: ScriptedPage, pause: int) -> None:
-    ask(page, "draw forever")
+    ask(page, "draw a fish forever")
     page.wait_for_timeout(300)
     page.locator("#prompt textarea").fill("a robot in the city")
     page.evaluate(
@@ -216,7 +216,7 @@ def test_a_run_right_after_stop_runs(page: Page, scripted: ScriptedPage, pause: 
 def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
     page: Page, browser: Browser, scripted: ScriptedPage
 ) -> None:
-    ask(page, "draw forever")
+    ask(page, "draw a fish forever")
     drawing(page)
     with visit(browser, scripted.address) as other:
         ask(other, "a robot in the city")
@@ -229,14 +229,17 @@ def test_a_waiting_visitor_sees_the_line_and_may_leave_it(
         expect(other.locator("#announcement")).to_contain_text("In line for the models: 1")
         page.get_by_role("button", name="Stop").click()
         expect(other.locator("#announcement")).to_have_text("Done.", timeout=RUN)
-    assert [request.prompt for request in scripted.method.requests] == ["draw forever", "a robot in the snow"]
+    assert [request.prompt for request in scripted.method.requests] == [
+        "draw a fish forever",
+        "a robot in the snow",
+    ]
 
 
 def test_no_reference_can_be_chosen_in_line(page: Page, browser: Browser, scripted: ScriptedPage) -> None:
     with visit(browser, scripted.address) as other:
         buttons = other.locator("#story [data-act]")
         expect(buttons).to_have_count(9)
-        ask(page, "draw forever")
+        ask(page, "draw a fish forever")
         drawing(page)
         ask(other, "a robot in the city")
         expect(other.locator("#announcement")).to_contain_text("In line")
@@ -253,27 +256,22 @@ def test_no_reference_can_be_chosen_in_line(page: Page, browser: Browser, script
 
 def test_closing_the_page_frees_the_models(browser: Browser, scripted: ScriptedPage) -> None:
     with visit(browser, scripted.address) as page:
-        ask(page, "draw forever")
+        ask(page, "draw a fish forever")
         drawing(page)
     scripted.wait_until_free()
 
 
-def test_a_reload_while_it_runs_frees_the_models_and_says_what_became_of_the_run(
-    page: Page, scripted: ScriptedPage
-) -> None:
-    ask(page, "draw forever")
+def test_a_reload_while_it_runs_begins_the_run_anew(page: Page, scripted: ScriptedPage) -> None:
+    ask(page, "draw a fish forever")
     drawing(page)
+    asked = len(scripted.method.requests)
     page.reload()
-    expect(page.locator("#prompt textarea")).to_have_value("draw forever", timeout=RUN)
-    expect(page.locator("#announcement")).to_have_text(
-        "Your run was lost with the page; Run makes it again.", timeout=RUN
-    )
+    expect(page.locator("#prompt textarea")).to_have_value("draw a fish forever", timeout=RUN)
+    drawing(page)
+    assert scripted.method.requests[asked:] == scripted.method.requests[asked - 1 : asked]
+    page.locator("#stop").click()
+    expect(page.locator("#announcement")).to_have_text("Stopped.", timeout=RUN)
     scripted.wait_until_free()
-    ask(page, "a robot in the city")
-    expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
-    page.reload()
-    expect(page.locator("#run")).to_be_visible()
-    expect(page.locator("#announcement")).not_to_contain_text("lost")
 
 
 def test_two_visitors_never_see_each_others_pictures(
@@ -302,7 +300,9 @@ def test_a_bad_prompt_is_one_sentence_and_the_page_lives_on(page: Page, prompt: 
     expect(page.locator("#announcement")).to_have_text("Done.", timeout=RUN)
 
 
-@pytest.mark.parametrize(("prompt", "sentence"), [("crash", "The page is fine"), ("memory", "out of memory")])
+@pytest.mark.parametrize(
+    ("prompt", "sentence"), [("a fish crash", "The page is fine"), ("a fish from memory", "out of memory")]
+)
 def test_a_failure_before_the_first_word_is_a_sentence(page: Page, prompt: str, sentence: str) -> None:
     ask(page, prompt)
     expect(page.get_by_role("alert")).to_contain_text(sentence, timeout=RUN)

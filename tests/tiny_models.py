@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def build_assets(folder: Path) -> Path:
         )
     ]
     write_library(pocket / "library", "pocket", pictures)
+    assert POCKET.vocabulary is not None
+    shutil.copy(POCKET.vocabulary, pocket)
     return folder
 
 

@@ -47,7 +47,7 @@ def _patches(options: argparse.Namespace) -> None:
         f"{len(patches.ids):,} pictures, {len(patches):,} patches: {patches.grids.nbytes / 1e6:.1f} MB of codes "
         f"on disk, {keys / 1e6:.1f} MB of keys in memory, {seconds:.1f} s"
     )
-    searched = library_patches(library, tokenizer, library.reference_split)
+    searched = library_patches(library, tokenizer, library.searched_split)
     exact = ExactSearch(searched, tokenizer.codebook)
     sample = searched.keys.T[:: max(len(searched) // 200, 1)].long()
     print(f"exact search of {len(searched):,}: {_milliseconds(exact, sample):.2f} ms a code")

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from ragdemo.cli.values import parse_seed, parse_settings, path_of, whole_number
+from ragdemo.cli.values import parse_columns, parse_seed, parse_settings, path_of, whole_number
 from ragdemo.errors import UserError
 from ragdemo.events import Event, Progress
 from ragdemo.images import SUFFIXES, image_sha256, read_image
@@ -54,9 +54,13 @@ def add_search(commands: Any) -> None:
     search.add_argument("--library", default="pocket", help="a library's name or folder")
     search.add_argument("--profile", default="pocket", help="whose encoder compares words and pictures")
     search.add_argument("--split", help="search only this part of the library, such as eval")
+    search.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE", help="what a picture's metadata must say"
+    )
+    search.add_argument("--each", action="store_true", help="one picture of each species or group")
     search.add_argument("--json", action="store_true")
     search.add_argument(
-        "--hybrid", action=argparse.BooleanOptionalAction, help="whether captions are searched too"
+        "--hybrid", action=argparse.BooleanOptionalAction, help="whether captions are searched too (they are)"
     )
     search.set_defaults(command=_search)
 
@@ -121,7 +125,14 @@ def _search(options: argparse.Namespace) -> None:
     query: str | Image.Image = read_image(options.query) if is_image else options.query
     runner = InProcess(allow_paths=True)
     found = runner.search(
-        query, k, options.library, options.profile, hybrid=options.hybrid, split=options.split
+        query,
+        k,
+        options.library,
+        options.profile,
+        hybrid=options.hybrid is not False,
+        split=options.split,
+        where=parse_columns(options.where),
+        one_of_each=options.each,
     )
     rows = [
         {"id": hit.id, "caption": hit.caption, "score": hit.score, "keyword_score": hit.keyword_score}

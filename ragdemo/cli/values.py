@@ -45,6 +45,19 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """The columns of `key=value` texts, such as kind=fish."""
+    columns = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(
+                f"The filter {shown(pair)} is not of the form key=value; write for example kind=fish."
+            )
+        columns[key] = value
+    return columns
+
+
 def whole_number(name: str, text: str, low: int, high: int) -> int:
     """The number of an option `--name` in low..high."""
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +11,15 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ragdemo.events import Check
+from ragdemo.vocabulary import plural
 from ragdemo.weights import check_files
 from ragdemo.world.captions import stated
+from ragdemo.world.kinds import KINDS
 
 if TYPE_CHECKING:
     from ragdemo.world.oracle import Judgement, Oracle
 
+_SINGULAR = {plural(kind): kind for kind in KINDS}
 _COLOURS = ("main", "second", "third")
 
 
@@ -29,7 +34,7 @@ class Checklist:
 
         Of a prompt with two things only the species' names and the scene are checked.
         """
-        things, scene = stated(prompt)
+        things, scene = stated(plainly(prompt))
         if not 1 <= len(things) <= 2:
             return ()
         from ragdemo.evaluation.judging import halves
@@ -39,9 +44,11 @@ class Checklist:
         if len(things) == 1:
             checks = _check_thing(things[0], seen)
         else:
-            found = {half.species for half in self._oracle.judge(halves(image))}
+            found = self._oracle.judge(halves(image))
             checks = [
-                Check(thing["species"], thing["species"] in found) for thing in things if "species" in thing
+                Check(thing["species"], any(_is_species(thing, half) for half in found))
+                for thing in things
+                if "species" in thing
             ]
         return (*checks, *([Check(scene, seen.scene == scene)] if scene else []))
 
@@ -54,9 +61,20 @@ class Checklist:
         return load_oracle(self._folder)
 
 
+def plainly(prompt: str) -> str:
+    """A prompt as the world's grammar reads it: case and width folded, without punctuation, kinds in the singular."""
+    text = re.sub(r"[^\w\s]|_", " ", unicodedata.normalize("NFKC", prompt).casefold())
+    return re.sub(r"\w+", lambda word: _SINGULAR.get(word[0], word[0]), text)
+
+
+def _is_species(thing: dict[str, str], seen: Judgement) -> bool:
+    """Whether it is the species and has its colours: the classifier may know it by its shape alone."""
+    return seen.species == thing["species"] and all(getattr(seen, name) == thing[name] for name in _COLOURS)
+
+
 def _check_thing(thing: dict[str, str], seen: Judgement) -> list[Check]:
     colours = [name for name in _COLOURS if name in thing]
-    checks = [Check(thing["species"], seen.species == thing["species"])] if "species" in thing else []
+    checks = [Check(thing["species"], _is_species(thing, seen))] if "species" in thing else []
     checks.append(Check("kind", seen.kind == thing["kind"]))
     if colours:
         checks.append(Check("colours", all(getattr(seen, name) == thing[name] for name in colours)))

@@ -9,6 +9,8 @@ import os
 import re
 import secrets
 import shutil
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +29,11 @@ MAX_NAME_BYTES = 120
 
 @dataclass(frozen=True)
 class RowPage:
-    """A slice of a library: `rows` of the `total` that pass the filter."""
+    """A slice of a library: `rows` of the `total` that pass the filter; `sizes` of the groups that they stand for."""
 
     rows: tuple[Row, ...]
     total: int
+    sizes: tuple[int, ...] = ()
 
 
 class Catalogue:
@@ -107,18 +110,37 @@ class Catalogue:
 
     def browse(self, name: str, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
         """A slice of a library's rows, or of those whose column `kind` has the given value; needs no model."""
-        return page_of(self.open(name), kind, offset, limit)
+        return page_of(self.open(name), {} if kind is None else {"kind": kind}, offset, limit)
 
     def _is_library(self, entry: os.DirEntry[str]) -> bool:
         is_name = entry.name.isprintable() and entry.name not in SHIPPED and not entry.name.startswith(".")
         return is_name and os.path.isfile(os.path.join(entry.path, LIBRARY_FILE))
 
 
-def page_of(library: Library, kind: str | None = None, offset: int = 0, limit: int = 24) -> RowPage:
-    """A slice of a library's rows, or of those whose column `kind` has the given value."""
-    rows = [row for row in library.rows if kind is None or row.extra.get("kind") == kind]
+def page_of(
+    library: Library,
+    where: Mapping[str, str] | None = None,
+    offset: int = 0,
+    limit: int = 24,
+    one_of_each: bool = False,
+) -> RowPage:
+    """A slice of a library's rows whose columns have the values `where`, or of the first rows of each group of them."""
+    wanted = (where or {}).items()
+    rows = [row for row in library.rows if wanted <= row.extra.items()]
+    sizes = Counter(map(group_of, rows)) if one_of_each else {}
+    if one_of_each:
+        firsts: dict[str, Row] = {}
+        for row in rows:
+            firsts.setdefault(group_of(row), row)
+        rows = list(firsts.values())
     start = max(offset, 0)
-    return RowPage(tuple(rows[start : start + max(limit, 0)]), len(rows))
+    shown = tuple(rows[start : start + max(limit, 0)])
+    return RowPage(shown, len(rows), tuple(sizes[group_of(row)] for row in shown) if sizes else ())
+
+
+def group_of(row: Row) -> str:
+    """What a picture belongs to: its species, the group that a visitor put it in, or what its caption says."""
+    return str(row.extra.get("species") or row.extra.get("group") or row.caption)
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int] | None, ...]:

@@ -6,6 +6,9 @@ with it come first. Otherwise images rank by the sum of both scores, each scaled
 alone a rare word would count little more than "a". Of a library whose captions are mostly made of words that the
 encoder was not trained on, such as photographs for an encoder of the pocket world, keywords alone decide. Both scores
 are shown separately.
+
+Methods search so. Who looks for something (`look_up`) gets words and vectors fused in any case, and the pictures first
+whose captions have the query's rarest words: those are names.
 """
 
 from __future__ import annotations
@@ -14,20 +17,25 @@ import hashlib
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import bm25s
 import numpy as np
+from bm25s.stopwords import STOPWORDS_EN
 from PIL import Image
 
 from ragdemo.errors import UserError
+from ragdemo.library.catalogue import group_of
 from ragdemo.library.index import VectorIndex, open_index
 from ragdemo.library.store import Library
 from ragdemo.models.base import JointEncoder
 
+AS_RARE = 2
+"""A query's words are names if at most so many times as many captions have them as its rarest word."""
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets its own logger to DEBUG
 
 
@@ -93,15 +101,49 @@ class Searcher:
         unknown = frozenset() if hybrid is False else self.unknown_words(query)
         if hybrid or unknown:
             return self._search_hybrid(query, vector, k, allowed, unknown)
-        return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
+        return self._nearest(vector, k, allowed)
+
+    def look_up(
+        self,
+        query: str | Image.Image,
+        k: int,
+        split: str | None = None,
+        where: Mapping[str, str] | None = None,
+        hybrid: bool = True,
+        one_of_each: bool = False,
+    ) -> list[Hit]:
+        """The `k` best images for a person's words or picture, an exact name's first; errors as `search_text`.
+
+        `where` are values that a row's columns must have; `one_of_each` leaves the best of each group. Without `hybrid`
+        vectors alone decide.
+        """
+        allowed = self._allowed(k, split, (), where)
+        if one_of_each:
+            hits = self._looked_up(query, len(self), allowed, hybrid)
+            best: dict[str, Hit] = {}
+            for hit in hits:
+                best.setdefault(group_of(self.library.row(hit.id)), hit)
+            return list(best.values())[:k]
+        return self._looked_up(query, k, allowed, hybrid)
+
+    def _looked_up(
+        self, query: str | Image.Image, k: int, allowed: np.ndarray | None, hybrid: bool
+    ) -> list[Hit]:
+        if not isinstance(query, str):
+            return self._nearest(self.encoder.embed_images([query])[0], k, allowed)
+        vector = self.encoder.embed_texts([query])[0]
+        if hybrid and self.is_foreign:
+            return self._search_names(query, vector, k, allowed)
+        if hybrid:
+            return self._search_hybrid(query, vector, k, allowed, self._keywords.rarest(query))
+        return self._nearest(vector, k, allowed)
 
     def search_image(
         self, image: Image.Image, k: int, split: str | None = None, exclude_ids: Iterable[str] = ()
     ) -> list[Hit]:
         """The `k` images that look most like a picture, best first; errors as `search_text`."""
         allowed = self._allowed(k, split, exclude_ids)
-        vector = self.encoder.embed_images([image])[0]
-        return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
+        return self._nearest(self.encoder.embed_images([image])[0], k, allowed)
 
     def score(self, query: str, image_ids: Iterable[str]) -> list[float]:
         """The cosine of words with given images, in their order; an image without a vector raises `UserError`."""
@@ -131,6 +173,9 @@ class Searcher:
     def _keywords(self) -> _Keywords:
         return _Keywords([self.library.caption(image_id) for image_id in self.index.ids])
 
+    def _nearest(self, vector: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hit]:
+        return [self._hit(row, score) for row, score in self.index.nearest(vector, k, allowed)]
+
     def _search_hybrid(
         self, query: str, vector: np.ndarray, k: int, allowed: np.ndarray | None, unknown: frozenset[str]
     ) -> list[Hit]:
@@ -149,14 +194,17 @@ class Searcher:
             order = order[allowed[order]]
         return [self._hit(row, cosines[row], keyword[row]) for row in order[:k]]
 
-    def _allowed(self, k: int, split: str | None, exclude_ids: Iterable[str]) -> np.ndarray | None:
+    def _allowed(
+        self, k: int, split: str | None, exclude_ids: Iterable[str], where: Mapping[str, str] | None = None
+    ) -> np.ndarray | None:
         """Bool mask `(N,)` of the rows that may be found, `None` if all may."""
         if k < 1:
             raise UserError(f"The number of images to find is {k}; ask for 1 or more.")
-        excluded = set(exclude_ids)
-        if split is None and not excluded:
+        excluded, wanted = set(exclude_ids), (where or {}).items()
+        if split is None and not excluded and not wanted:
             return None
-        chosen = {row.id for row in self.library.rows_of(split)} - excluded
+        rows = (row for row in self.library.rows_of(split) if wanted <= row.extra.items())
+        chosen = {row.id for row in rows} - excluded
         return np.array([image_id in chosen for image_id in self.index.ids])
 
     def _hit(self, row: int, score: float, keyword_score: float | None = None) -> Hit:
@@ -177,17 +225,28 @@ class _Keywords:
 
     def __init__(self, captions: list[str]) -> None:
         self._captions = [words(caption) for caption in captions]
-        self.vocabulary = frozenset(word for caption in self._captions for word in caption)
+        self._counts = Counter(word for caption in self._captions for word in set(caption))
+        self.vocabulary = frozenset(self._counts)
         self._bm25 = bm25s.BM25()
         if self.vocabulary:
             self._bm25.index(self._captions, show_progress=False)
 
     def scores(self, query: str) -> np.ndarray:
         """BM25 of a query with every caption, float32 `(N,)`, 0 for captions that share no word with it."""
-        shared = [word for word in words(query) if word in self.vocabulary]
+        shared = self._terms(query)
         if not shared:
             return np.zeros(len(self._captions), np.float32)
         return self._bm25.get_scores(shared)
+
+    def rarest(self, query: str) -> frozenset[str]:
+        """Those of a query's words that the fewest captions have, and all that are nearly as rare."""
+        counts = {word: self._counts[word] for word in self._terms(query) if word not in STOPWORDS_EN}
+        return frozenset(word for word in counts if counts[word] <= AS_RARE * min(counts.values()))
+
+    def _terms(self, query: str) -> list[str]:
+        """The words of a query that captions have, if need be in the singular."""
+        found = (next(filter(self.vocabulary.__contains__, _numbers(word)), None) for word in words(query))
+        return [word for word in found if word]
 
     def share_of(self, known: Collection[str]) -> float:
         """The share of all captions' words that are among some."""
@@ -201,7 +260,12 @@ class _Keywords:
 
 def words(text: str) -> list[str]:
     """The words of a text for comparison: letters and digits, case and width folded."""
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _numbers(word: str) -> tuple[str, ...]:
+    """A word, and what it may be the plural of."""
+    return (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y")
 
 
 def fuse(cosines: np.ndarray, keyword: np.ndarray) -> np.ndarray:

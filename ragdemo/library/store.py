@@ -105,6 +105,11 @@ class Library:
         """The names of the splits, sorted; empty if the rows have none."""
         return tuple(sorted({row.split for row in self.rows if row.split is not None}))
 
+    @property
+    def searched_split(self) -> str | None:
+        """The part that runs look into: what no training saw, if there is one; None for all of it."""
+        return REFERENCE_SPLIT if REFERENCE_SPLIT in self.splits else None
+
     def row(self, image_id: str) -> Row:
         """The row of an id; raises `UserError` if there is none."""
         if image_id not in self._by_id:
@@ -130,11 +135,6 @@ class Library:
             raise UserError(
                 f"The library image {name} cannot be read; restore the library {self.name}."
             ) from error
-
-    @property
-    def reference_split(self) -> str | None:
-        """What runs search: the split that training never saw; None, which is the whole, if there is no such split."""
-        return REFERENCE_SPLIT if REFERENCE_SPLIT in self.splits else None
 
     def rows_of(self, split: str | None = None) -> tuple[Row, ...]:
         """All rows, or those of one split; raises `UserError` if no row is in it."""

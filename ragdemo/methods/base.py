@@ -115,7 +115,8 @@ class Tools:
     """What a run of a method works with: models by role, one library and its search, the person's own pictures.
 
     `split` is the part of the library that is searched (None = all of it). `pictures` are the request's own images by
-    their sha256. `versions` and `weights` are what the recipe names.
+    their sha256. `versions` and `weights` are what the recipe names. `answers` says whether a picture can answer some
+    words: any may, unless the profile has a closed vocabulary.
     """
 
     models: Models
@@ -126,6 +127,7 @@ class Tools:
     weights: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
     pictures: Mapping[str, Image.Image] = field(default_factory=dict)
+    answers: Callable[[str], bool] = lambda _: True
 
     @cached_property
     def searcher(self) -> Searcher:

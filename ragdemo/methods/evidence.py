@@ -41,7 +41,7 @@ class Evidence:
         """References for each concept: those `kept`, the person's `own`, what they pinned, then the nearest.
 
         Own and pinned images take the places of retrieved ones. `avoid` are ids that an earlier round has tried.
-        Nothing below the threshold is used, except what a person chose.
+        Nothing below the threshold is used, nor for words that nothing answers, except what a person chose.
         """
         start = time.perf_counter()
         used, others = [*kept, *own], []
@@ -101,7 +101,8 @@ class Evidence:
             hybrid=self.hybrid,
         )
         references = [reference_of(hit, concept, self.tools.library) for hit in hits]
-        good = [reference for reference in references if self._is_near(reference)][:room]
+        can_answer = bool(room) and self.tools.answers(caption)
+        good = [one for one in references if self._is_near(one)][:room] if can_answer else []
         return good, [reference for reference in references if reference not in good]
 
     def _is_near(self, reference: Reference) -> bool:

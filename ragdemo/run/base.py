@@ -68,11 +68,17 @@ class Runner(Protocol):
         k: int,
         library: str = "pocket",
         profile: str = DEFAULT_PROFILE,
-        hybrid: bool | None = None,
+        hybrid: bool = True,
         split: str | None = None,
         own: Path | None = None,
+        where: Mapping[str, str] | None = None,
+        one_of_each: bool = False,
     ) -> Sequence[Reference]:
-        """The `k` nearest pictures of a library, or of one split, best first; waits for the encoder only."""
+        """The `k` best pictures of a library for words or a picture, an exact name's first; waits for the encoder only.
+
+        `where` are values that the columns of a picture's row must have. `one_of_each` leaves the best of
+        each group. `hybrid` False leaves captions out.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -74,12 +74,15 @@ class InChild:
         k: int,
         library: str = "pocket",
         profile: str = DEFAULT_PROFILE,
-        hybrid: bool | None = None,
+        hybrid: bool = True,
         split: str | None = None,
         own: Path | None = None,
+        where: Mapping[str, str] | None = None,
+        one_of_each: bool = False,
     ) -> Sequence[Reference]:
         """See `Runner.search`."""
-        return self._child.call(RUNNER, "search", query, k, library, profile, hybrid, split, own)
+        arguments = (query, k, library, profile, hybrid, split, own, where, one_of_each)
+        return self._child.call(RUNNER, "search", *arguments)
 
     def _start(self, profile: str | None) -> None:
         with suppress(ModelError, UserError):  # `status` says it

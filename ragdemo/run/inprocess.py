@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +24,7 @@ from ragdemo.library.catalogue import Catalogue
 from ragdemo.library.store import Library, open_library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
+from ragdemo.methods.closed import run_within_vocabulary
 from ragdemo.methods.evidence import reference_of
 from ragdemo.models.base import ENCODER, Role
 from ragdemo.models.downloads import require_downloads
@@ -37,7 +38,7 @@ from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 from ragdemo.run.versions import versions
 
 if TYPE_CHECKING:
-    from ragdemo.library.search import Searcher
+    from ragdemo.library.search import Searcher as LibrarySearcher
     from ragdemo.library.searchers import Searchers
     from ragdemo.library.vectors import Embedded
 
@@ -106,10 +107,9 @@ class InProcess:
         """
         row, opened = get_profile(profile), self._opened(library, own)
         models = self._ready(row, all_roles(row) if needs is None else needs)
-        split = opened.reference_split
         names = versions() | {"profile": row.name} | _other_critic(row)
         searcher = partial(self._searcher, models, opened)
-        return Tools(models, searcher, opened, row, names, weights_of(row), split)
+        return Tools(models, searcher, opened, row, names, weights_of(row), opened.searched_split)
 
     def run(
         self,
@@ -124,7 +124,7 @@ class InProcess:
         # before the slot is taken: nobody waits for what only this run has to load
         tools = self.tools(request.profile, request.library, method.needs, own)
         tools = replace(tools, pictures=pictures or {})
-        yield from self._alone(lambda: method.run(request, tools, known))
+        yield from self._alone(lambda: run_within_vocabulary(method, request, tools, known))
 
     def counterfactuals(
         self, request: Request, events: Sequence[Event], own: Path | None = None
@@ -140,20 +140,18 @@ class InProcess:
         k: int,
         library: str = "pocket",
         profile: str = DEFAULT_PROFILE,
-        hybrid: bool | None = None,
+        hybrid: bool = True,
         split: str | None = None,
         own: Path | None = None,
+        where: Mapping[str, str] | None = None,
+        one_of_each: bool = False,
     ) -> list[Reference]:
         """See `Runner.search`."""
         query = folded(query, "query") if isinstance(query, str) else query
         opened = self._opened(library, own)
         models = self._ready(get_profile(profile), (ENCODER,))
         try:
-            searcher = self._searcher(models, opened)
-            if isinstance(query, str):
-                hits = searcher.search_text(query, k, split, hybrid=hybrid)
-            else:
-                hits = searcher.search_image(query, k, split)
+            hits = self._searcher(models, opened).look_up(query, k, split, where, hybrid, one_of_each)
         except _BREAKDOWNS as error:
             raise readable(error) from error
         concept = query if isinstance(query, str) else ""
@@ -209,7 +207,7 @@ class InProcess:
             open_library(own) if library == OWN_LIBRARY and own is not None else self.catalogue.open(library)
         )
 
-    def _searcher(self, models: Models, library: Library) -> Searcher:
+    def _searcher(self, models: Models, library: Library) -> LibrarySearcher:
         from ragdemo.library.search import read_known_words
 
         encoder = models.get(ENCODER)

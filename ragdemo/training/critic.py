@@ -16,22 +16,23 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import FastVlmForConditionalGeneration, PreTrainedTokenizerFast
 
-from ragdemo.methods import dialogue
-from ragdemo.training import critic_questions, critic_words
+from ragdemo.training import critic_manners, critic_names, critic_questions, critic_words
 from ragdemo.training.critic_images import GENERATOR_POOL, SPECIES_POOL, Pictures
 from ragdemo.training.critic_measure import measure_critic
 from ragdemo.training.critic_model import (
     IMAGE_TOKENS,
     WIDTH,
+    build_tokenizer,
+    known_words,
     new_processor,
     shipped_critic,
-    shipped_or_new_tokenizer,
 )
-from ragdemo.training.critic_questions import Turn, picture_turns, text_turn
+from ragdemo.training.critic_questions import Turn, picture_turns, questions_about, text_turn
 from ragdemo.training.critic_vision import critic_with_trained_vision, image_features, vision_facts
 from ragdemo.training.export import write_card
 from ragdemo.training.keys import constants
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
+from ragdemo.world.species import roster
 
 BATCH = 24  # pictures; three questions each
 TEXT_BATCH = 64
@@ -46,8 +47,11 @@ _IGNORED = -100
 def train_critic(context: Context, pictures: Pictures | None = None) -> None:
     """Train projector and language model on the vision tower of `critic-vision` and write `critic`."""
     torch.manual_seed(0)
-    tokenizer = shipped_or_new_tokenizer(context)
-    model, origin = shipped_critic(context) or (critic_with_trained_vision(context, tokenizer), None)
+    tokenizer = build_tokenizer()
+    model, origin = shipped_critic(context, tokenizer) or (
+        critic_with_trained_vision(context, tokenizer),
+        None,
+    )
     model.to(context.device)
     tower = model.model.vision_tower.eval()
     if (
@@ -100,7 +104,20 @@ def export_critic(
     figures = measure_critic(folder, context)
     vision = {} if loop.origin else vision_facts(context)
     data = [spec.folder for spec in (SPECIES_POOL, GENERATOR_POOL)]
-    write_card(folder, {"data": data, "drafts": drafts, "vision": vision, **loop.card(), "figures": figures})
+    studied = SPECIES_POOL.count // len(
+        roster()
+    )  # it is an expert on these species, and knows them as no long tail
+    write_card(
+        folder,
+        {
+            "data": data,
+            "named_pictures_of_each_species": studied,
+            "drafts": drafts,
+            "vision": vision,
+            **loop.card(),
+            "figures": figures,
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +164,7 @@ class Collate:
         shown = [_IGNORED] * len(tokens)
         place = 0
         for concept in turn.concepts:
-            place = turn.question.index(concept.words, place) + len(concept.words)
+            place = turn.question.index(concept.stands, place) + len(concept.stands)
             last = next(i for i, (_, end) in enumerate(read["offset_mapping"]) if end >= place)
             shown[len(head) + last] = int(concept.present)
         weights = [0.0] * asked + [1.0] * len(answer)
@@ -194,11 +211,6 @@ def answer_loss(
 
 def _text_settings() -> dict[str, object]:
     """What the composed texts depend on: shares, and the wording of the questions."""
-    questions = (
-        dialogue.match_question("x"),
-        dialogue.missing_question("x"),
-        dialogue.captions_question(["x", "y"]),
-        dialogue.needed_question("x"),
-        dialogue.rephrase_question("x"),
-    )
-    return {"questions": questions, "words": constants(critic_words), "turns": constants(critic_questions)}
+    modules = (critic_words, critic_questions, critic_names, critic_manners)
+    settings = {module.__name__.rsplit(".")[-1]: constants(module) for module in modules}
+    return {"questions": questions_about("x", "y"), "tokens": known_words(), **settings}

@@ -6,12 +6,13 @@ would need far more pictures. The picture becomes 4×4 tokens.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
 from transformers import (
     CLIPImageProcessor,
@@ -23,11 +24,12 @@ from transformers import (
     TimmWrapperConfig,
 )
 
-from ragdemo.training.critic_questions import corpus
+from ragdemo.training.critic_manners import manner_words
+from ragdemo.training.critic_questions import questions_about
 from ragdemo.training.critic_words import ATTRIBUTES, Content
 from ragdemo.training.export import shipped_card
 from ragdemo.training.loop import Context
-from ragdemo.world.captions import SCENE_PHRASES
+from ragdemo.world.captions import FORMS, SCENE_PHRASES
 from ragdemo.world.kinds import KINDS
 from ragdemo.world.palette import COLOURS
 from ragdemo.world.parts import SHAPES
@@ -39,7 +41,6 @@ WIDTH = 192
 LAYERS = 4
 PATCH = 32
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
-VOCABULARY = 2000
 CHANNELS = (32, 64, 128, 192)
 BLOCKS = (1, 2, 2, 1)
 FOLDER = "critic"
@@ -49,40 +50,71 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ '\\n' }}{% endif %}"
 )
 _SPECIALS = ("<pad>", "<s>", "</s>", "<image>")
+_FIRST_WORDS = ("does", "what", "which", "write", "rewrite")
+_GLUED = r"""(?<=["'“”‘’«»(\[{<*#/_:,;.!?])(?=\w)"""
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 
 
-def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over the critic's own questions and answers: it encodes any text, and most names are one token."""
-    bpe = Tokenizer(models.BPE())
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words that the critic knows, and bytes for all others: so that any name can be copied as it was typed.
+
+    Case and width are folded, and a word after punctuation is the same as one after a space.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    begun = [f"Ġ{word}" for word in known_words()]  # byte-level, a word begins with its space
+    tokens = dict.fromkeys([*_SPECIALS, *alphabet, *begun, *_FIRST_WORDS])
+    bpe = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], ignore_merges=True))
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(_GLUED), " ")]
+    )
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[AddedToken(token, normalized=False) for token in _SPECIALS],
-        show_progress=False,
-    )
-    bpe.train_from_iterator(corpus(), trainer)
+    bpe.add_special_tokens([AddedToken(token, normalized=False) for token in _SPECIALS])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=512
     )
 
 
-def shipped_critic(context: Context) -> tuple[FastVlmForConditionalGeneration, dict[str, Any]] | None:
-    """The shipped critic in float32 and its card for a warm start; None for a start from nothing."""
-    card = shipped_card(context.assets / FOLDER) if context.warm else None
+def known_words() -> list[str]:
+    """The words that are one token each: of the world, of questions and answers, and of the manners of typing."""
+    names = [species.name for species in roster()]
+    world = [*KINDS, *COLOURS, *SHAPES, *PATTERNS, *SCENE_PHRASES, *FORMS, "trim with and"]
+    scenes = [phrase for phrases in SCENE_PHRASES.values() for phrase in phrases]
+    questions = [*questions_about("", ""), "yes no the image shows nothing a an in photo"]
+    found = {
+        word for text in (*names, *world, *scenes, *questions) for word in re.findall("[a-z]+", text.lower())
+    }
+    return sorted(found | manner_words())
+
+
+def shipped_critic(
+    context: Context, tokenizer: PreTrainedTokenizerFast
+) -> tuple[FastVlmForConditionalGeneration, dict[str, Any]] | None:
+    """The shipped critic in float32 with a tokenizer's words, and its card, for a warm start; else None."""
+    folder = context.assets / FOLDER
+    card = shipped_card(folder) if context.warm else None
     if card is None:
         return None
-    model = FastVlmForConditionalGeneration.from_pretrained(context.assets / FOLDER, dtype=torch.float32)
+    model = FastVlmForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    before = PreTrainedTokenizerFast.from_pretrained(folder)
+    if before.get_vocab() != tokenizer.get_vocab():
+        adopt_tokens(model, before, tokenizer)
     return model, card
 
 
-def shipped_or_new_tokenizer(context: Context) -> PreTrainedTokenizerFast:
-    """The shipped critic's for a warm start, because its embeddings belong to it; else a new one."""
-    if context.warm and shipped_card(context.assets / FOLDER) is not None:
-        return PreTrainedTokenizerFast.from_pretrained(context.assets / FOLDER)
-    return train_tokenizer()
+def adopt_tokens(
+    model: FastVlmForConditionalGeneration, before: PreTrainedTokenizerFast, after: PreTrainedTokenizerFast
+) -> None:
+    """Give a model another tokenizer's tokens: each begins as the mean of what it was until now."""
+    old = model.get_input_embeddings().weight.detach().clone()
+    model.resize_token_embeddings(len(after))
+    new = model.get_input_embeddings().weight
+    known = before.get_vocab()
+    with torch.no_grad():
+        for token, place in after.get_vocab().items():
+            text = after.convert_tokens_to_string([token])
+            pieces = [known[token]] if token in known else before.encode(text, add_special_tokens=False)
+            new[place] = old[pieces].mean(0)
 
 
 def new_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:

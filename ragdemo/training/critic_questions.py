@@ -7,17 +7,19 @@ kind, or a missing second thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from ragdemo.methods import dialogue
+from ragdemo.training.critic_names import foreign_text, outside_subject
 from ragdemo.training.critic_words import (
     UNHEARD_SHARE,
     Concept,
     Content,
     any_thing,
     compose_prompt,
+    grammatical,
     scene_phrase,
     scene_words,
     unheard_name,
@@ -30,7 +32,12 @@ from ragdemo.world.kinds import KINDS
 from ragdemo.world.palette import COLOURS
 from ragdemo.world.parts import SHAPES
 from ragdemo.world.scenes import SCENES
-from ragdemo.world.species import by_name, roster
+from ragdemo.world.species import by_name
+
+FOREIGN_SHARE = 0.06
+"""Of the prompts that a picture does not match: in another language, or of symbols alone."""
+NOTHING = Concept("", False)
+"""What a prompt asks for that nobody can read."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Turn:
 def picture_turns(picture: Content, rng: Random) -> tuple[Turn, Turn, Turn]:
     """A prompt that the picture matches, one that it does not, and what it misses of a third."""
     yes = compose_prompt(_present(picture, rng), rng) if picture.things else _mismatch(picture, rng)
-    turns = [_match_turn(picture, *prompt) for prompt in (yes, _mismatch(picture, rng))]
+    no = (foreign_text(rng), (NOTHING,)) if rng.random() < FOREIGN_SHARE else _mismatch(picture, rng)
+    turns = [_match_turn(picture, *yes), _match_turn(picture, *no)]
     prompt, concepts = _mismatch(picture, rng)
     absent = "\n".join(concept.words for concept in concepts if not concept.present)
     return turns[0], turns[1], Turn(dialogue.missing_question(prompt), absent, concepts)
@@ -56,23 +64,23 @@ def text_turn(rng: Random) -> Turn:
     return rng.choice((_captions_turn, _captions_turn, _needed_turn, _rephrase_turn))(rng)
 
 
-def corpus(count: int = 2000) -> Iterator[str]:
-    """Texts for the tokenizer: each name often enough to become one token, questions and answers."""
-    rng = Random("critic/corpus")
-    for species in roster():
-        yield from (f" {species.name} {species.name}",) * 30
-    for _ in range(count):
-        things = tuple(any_thing(kind, rng) for kind in rng.sample(list(KINDS), rng.choice((1, 1, 2))))
-        for turn in (*picture_turns(Content(things, rng.choice(SCENES)), rng), text_turn(rng)):
-            yield turn.question
-            yield " " + turn.answer.replace("\n", "\n ")
+def questions_about(prompt: str, other: str) -> tuple[str, ...]:
+    """Every question that a critic is asked, about a prompt and another."""
+    return (
+        dialogue.match_question(prompt),
+        dialogue.missing_question(prompt),
+        dialogue.captions_question([prompt, other]),
+        dialogue.needed_question(prompt),
+        dialogue.rephrase_question(prompt),
+    )
 
 
 def _match_turn(picture: Content, prompt: str, concepts: tuple[Concept, ...]) -> Turn:
     verdict = "yes" if all(concept.present for concept in concepts) else "no"
     things = " and ".join(article(thing.words) for thing in picture.things) or "nothing"
     scene = f" in the {picture.scene}" if picture.scene else ""
-    return Turn(dialogue.match_question(prompt), f"{verdict}: the image shows {things}{scene}", concepts)
+    known = tuple(concept for concept in concepts if concept.words)
+    return Turn(dialogue.match_question(prompt), f"{verdict}: the image shows {things}{scene}", known)
 
 
 def _present(picture: Content, rng: Random) -> tuple[list[Concept], Concept]:
@@ -88,8 +96,10 @@ def _mismatch(picture: Content, rng: Random) -> tuple[str, tuple[Concept, ...]]:
         scene = Concept(scene_phrase(rng.choice(SCENES), rng), False)
         return compose_prompt(([Concept(words_for_any(rng.choice(list(KINDS)), rng), False)], scene), rng)
     things, scene = _present(Content(picture.things, picture.scene), rng)
-    what = rng.choices(("look", "scene", "second", "kind", "both"), (50, 20, 12, 8, 10))[0]
-    if what == "second" and len(things) == 1:
+    what = rng.choices(("look", "scene", "second", "kind", "both", "outside"), (46, 18, 11, 7, 8, 10))[0]
+    if what == "outside":
+        things = [Concept(outside_subject(rng), False)]
+    elif what == "second" and len(things) == 1:
         things.insert(rng.randrange(2), Concept(words_for_any(_absent_kind(picture, rng), rng), False))
     elif what == "kind":
         things[rng.randrange(len(things))] = Concept(words_for_any(_absent_kind(picture, rng), rng), False)
@@ -146,7 +156,7 @@ def _rephrase_turn(rng: Random) -> Turn:
 
 def _prompt_about(names: Sequence[str], rng: Random) -> str:
     concepts = [Concept(name, True) for name in names]
-    return compose_prompt((concepts, Concept(scene_phrase(rng.choice(SCENES), rng), True)), rng)[0]
+    return grammatical((concepts, Concept(scene_phrase(rng.choice(SCENES), rng), True)), rng)[0]
 
 
 def _names(rng: Random) -> list[str]:

@@ -16,11 +16,12 @@ from ragdemo.errors import UserError
 from ragdemo.training.critic_images import Pictures
 from ragdemo.training.critic_model import (
     Naming,
+    build_tokenizer,
+    known_words,
     naming_loss,
     new_critic,
     normalised,
     shipped_critic,
-    shipped_or_new_tokenizer,
 )
 from ragdemo.training.export import read_card, write_card
 from ragdemo.training.loop import Context, Loop, autocast, step_rng
@@ -32,8 +33,8 @@ WEIGHTS_FILE = "vision.pt"
 def train_vision(context: Context, pictures: Pictures | None = None) -> None:
     """Train and keep the parts in the working folder for the stage `critic`; nothing is shipped yet."""
     torch.manual_seed(0)
-    tokenizer = shipped_or_new_tokenizer(context)
-    model, origin = shipped_critic(context) or (new_critic(tokenizer), None)
+    tokenizer = build_tokenizer()
+    model, origin = shipped_critic(context, tokenizer) or (new_critic(tokenizer), None)
     modules = {**trained_parts(model), "naming": Naming(tokenizer)}
     pictures = pictures or Pictures(context)
     loop = Loop(
@@ -44,7 +45,7 @@ def train_vision(context: Context, pictures: Pictures | None = None) -> None:
         learning_rate=2e-3,
         ema_decay=0.998,
         origin=origin,
-        inputs={"pictures": pictures.inputs},
+        inputs={"pictures": pictures.inputs, "tokens": known_words()},
     )
     tower, projector, words, naming = modules.values()
 

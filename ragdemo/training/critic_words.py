@@ -1,6 +1,7 @@
 """The critic's words: things and scenes of a picture, what a prompt may call them, and prompts composed of them.
 
-Sometimes a name is invented: then no picture shows it, and it must be copied letter by letter.
+Half of the prompts are in the world's grammar, the others as people type. Many names are invented: no picture shows
+them, and they must be copied letter by letter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
+from ragdemo.foreign import is_reserved
+from ragdemo.training.critic_manners import arranged, scene_alike, worded
+from ragdemo.training.critic_names import unheard_words
 from ragdemo.world.captions import FORMS, SCENE_PHRASES, article, describe, prompt_for
 from ragdemo.world.look import Look, random_look
 from ragdemo.world.names import invented_name
@@ -24,8 +28,10 @@ from ragdemo.world.species import Species, by_name, roster
 ATTRIBUTES = ("shape", "pattern", "main", "second", "third")
 NEAR = 3
 """A nameless look that differs in fewer attributes than this from a species might be taken for it."""
-UNHEARD_SHARE = 0.2
+UNHEARD_SHARE = 0.5
 """Of the names that a picture does not show: invented ones, which must be copied letter by letter."""
+GRAMMAR_SHARE = 0.5
+"""Of the prompts; the others are typed in `critic_manners`."""
 _PREPOSITION = re.compile(r"^(?:in front of|in|on|at|under|by|among) (?:(?:the|an|a) )?")
 
 
@@ -52,10 +58,16 @@ class Content:
 
 @dataclass(frozen=True)
 class Concept:
-    """Words of a prompt and whether the picture shows them."""
+    """What a prompt asks for, and whether the picture shows it; `asked` is how it stands there, if in other words."""
 
     words: str
     present: bool
+    asked: str = ""
+
+    @property
+    def stands(self) -> str:
+        """The part of the prompt that asks for it."""
+        return self.asked or self.words
 
 
 def content_of(row: Mapping[str, Any]) -> Content:
@@ -64,7 +76,34 @@ def content_of(row: Mapping[str, Any]) -> Content:
     return Content(tuple(map(Thing, looks, row["names"])), row["scene"])
 
 
-def compose_prompt(concepts: tuple[list[Concept], Concept], rng: Random) -> tuple[str, tuple[Concept, ...]]:
+Concepts = tuple[list[Concept], Concept]
+"""Things, and a scene by one of its phrases."""
+
+
+def compose_prompt(concepts: Concepts, rng: Random) -> tuple[str, tuple[Concept, ...]]:
+    """A prompt about things and a scene, and its concepts in the order of its words."""
+    return grammatical(concepts, rng) if rng.random() < GRAMMAR_SHARE else typed_freely(concepts, rng)
+
+
+def typed_freely(concepts: Concepts, rng: Random) -> tuple[str, tuple[Concept, ...]]:
+    """A prompt in one of the manners of `critic_manners`; it may leave out a scene that is no mismatch by itself."""
+    things, scene = concepts
+    phrases, named = worded([thing.words for thing in things], rng)
+    asked = [replace(thing, asked=name) for thing, name in zip(things, named, strict=True)]
+    phrase, noun = scene.words, scene_words(scene.words)
+    alike = scene_alike(noun, rng) if noun in SCENES else (phrase, noun)
+    is_bare = rng.random() < 0.15 and (scene.present or not all(thing.present for thing in things))
+    prompt = arranged(phrases, "" if is_bare else alike[0], rng)
+    if not is_bare:
+        asked.append(Concept(alike[1], scene.present))
+    return prompt, _in_order(asked, prompt)
+
+
+def _in_order(concepts: list[Concept], prompt: str) -> tuple[Concept, ...]:
+    return tuple(sorted(concepts, key=lambda concept: prompt.index(concept.stands)))
+
+
+def grammatical(concepts: Concepts, rng: Random) -> tuple[str, tuple[Concept, ...]]:
     """A prompt of the caption grammar about things and a scene, and its concepts in the order of its words."""
     things, scene = concepts
     noun = replace(scene, words=scene_words(scene.words))
@@ -151,9 +190,11 @@ def words_for_any(kind: str, rng: Random) -> str:
 
 
 def unheard_name(rng: Random) -> str:
-    """An invented name that is no species'."""
+    """An invented name that is no species': by the rule of the world's own, or of any other make."""
+    if rng.random() < 0.75:
+        return unheard_words(rng)
     name = invented_name(rng)
-    return name if name not in _taken() else unheard_name(rng)
+    return name if name not in _taken() and not is_reserved(name) else unheard_name(rng)
 
 
 @lru_cache(maxsize=1)

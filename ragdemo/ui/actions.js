@@ -14,6 +14,8 @@ let pressed = false;  // Run was pressed while the last run was being ended
 function start(act) {
   say({phase: "starting", text: "Starting …", busy: true});
   trigger("submit", {act});
+  // on a phone the run is below the fold
+  if (matchMedia("(max-width: 780px)").matches) document.querySelector("#row").scrollIntoView({block: "start"});
 }
 function run() {
   if (!props.value.busy) start("run");
@@ -32,8 +34,35 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   run();
 });
+// What stands in the column may be another wish than that of the run which is shown.
+const title = (method) => document.querySelector(`#method [value="${method}"]`)?.parentElement.textContent.trim() ?? method;
+function mark() {
+  const note = document.querySelector("#stale p"), shown = new URLSearchParams(props.value.link);
+  const asked = {
+    prompt: document.querySelector("#prompt textarea").value.replace(/\s+/g, " ").trim(),
+    method: document.querySelector("#method input:checked")?.value,
+    seed: document.querySelector("#seed input").value,
+  };
+  const isOld = props.value.link && Object.keys(asked).some((name) => asked[name] !== shown.get(name));
+  const text = isOld ? `Below is the run of “${shown.get("prompt")}” by ${title(shown.get("method"))}, seed ${shown.get("seed")}: ` +
+    "Use, Reject and Check it act on that one. Run draws what stands here now." : "";
+  if (note && note.textContent !== text) note.textContent = text;
+}
+for (const kind of ["input", "change"])
+  document.addEventListener(kind, ({target}) => { if (target.closest("#prompt, #method, #seed")) setTimeout(mark); });
+// Gradio gives each radio button a name of its own, so that the browser does not move between them.
+document.addEventListener("keydown", (event) => {
+  const all = [...document.querySelectorAll("#method input")], place = all.indexOf(event.target);
+  const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+  if (place < 0 || !step) return;
+  event.preventDefault();
+  const next = all[(place + step + all.length) % all.length];
+  next.click();
+  next.focus();
+});
 watch("value", () => {
   const {phase, link, busy} = props.value;
+  setTimeout(mark, 60);  // what comes with it stands in the fields by then
   remember(busy);
   if (busy && link && link !== location.search) history.replaceState(null, "", link);
   if (phase === "opened") start("redraw");

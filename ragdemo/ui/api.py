@@ -69,8 +69,9 @@ class Endpoints:
                 each {"name": "a.png", "png": "data:image/png;base64,..."}
 
         Returns:
-            one event: `event` is its kind (Progress, Draft, Verdict, MissingConcepts, RetrievalCaptions, Rephrased,
-            ReflectiveNegative, Rankings, References, Result); pictures are PNG data URLs, the result's with its recipe
+            one event: `event` is its kind (Progress, OutsideVocabulary, Draft, Verdict, MissingConcepts,
+            RetrievalCaptions, Rephrased, ReflectiveNegative, Rankings, References, Result); pictures are PNG data URLs,
+            the result's with its recipe
         """
         fields = {"prompt": prompt, "method": method, "seed": seed, "library": library, "profile": profile}
         assert visit is not None, "Gradio gives every call its request"
@@ -88,14 +89,22 @@ class Endpoints:
             _forget(visit)
 
     async def search(
-        self, query: str, k: int = 8, library: str = "pocket", visit: gr.Request | None = None
+        self,
+        query: str,
+        k: int = 8,
+        library: str = "pocket",
+        where: str = "{}",
+        hybrid: bool = True,
+        visit: gr.Request | None = None,
     ) -> list[dict]:
-        """Find the reference pictures of a library that are nearest to words.
+        """Find the reference pictures of a library that words describe; those with a name in the words come first.
 
         Args:
             query: the words
             k: how many pictures, 1 to 50
             library: the name of the reference library
+            where: a JSON object of what a picture's metadata must say, such as {"kind": "fish", "tier": "rare"}
+            hybrid: whether captions are searched too, not the pictures' looks alone
 
         Returns:
             id, caption, score (cosine), keyword_score and the picture as a PNG data URL, best first
@@ -106,11 +115,13 @@ class Endpoints:
                     f"The value {shown(k)} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
                 )
             assert visit is not None, "Gradio gives every call its request"
-            search = partial(self._search, folded(query, "query"), k, library)
+            wanted = {key: str(value) for key, value in json_object(where, "where").items()}
+            search = partial(self._search, folded(query, "query"), k, library, wanted, hybrid is not False)
             return await self._lines.searching.do(caller_of(visit)[0], search)
 
-    def _search(self, query: str, k: int, library: str) -> list[dict]:
-        return [_found(reference) for reference in self._services.runner.search(query, k, library)]
+    def _search(self, query: str, k: int, library: str, where: Mapping[str, str], hybrid: bool) -> list[dict]:
+        found = self._services.runner.search(query, k, library, hybrid=hybrid, where=where)
+        return [_found(reference) for reference in found]
 
     def settings(self, method: str = "imagerag") -> dict:
         """Describe the settings of a method.

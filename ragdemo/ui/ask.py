@@ -20,6 +20,7 @@ from ragdemo.ui.typed import Typed
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from ragdemo.run.examples import Example
     from ragdemo.run.offers import Offers
 
 EXAMPLES = 4
@@ -30,6 +31,7 @@ SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 _PASTE = Path(__file__).with_name("paste.js").read_text(encoding="utf-8")
 _OWN = """document.addEventListener("own", ({detail}) => trigger("click", detail));"""
 KEPT = "Kept on this server for your session alone, and deleted with it. A run always uses them."
+_PRESS_RUN = """() => { document.querySelector("#run").click(); }"""
 _ACTIONS = """<div class="actions"><button type="button" id="run">Run</button>
 <button type="button" id="stop" ${value.busy ? "" : "hidden"}>Stop</button></div>
 <p id="announcement" class="${value.phase}" role="${value.phase === "failed" ? "alert" : "status"}">${value.text}</p>"""
@@ -66,10 +68,16 @@ class Ask:
         return {*fields, *(one.component for one in controls)}
 
 
-def build_ask(offers: Offers, libraries: Sequence[str], vocabulary: Vocabulary, quiet: dict[str, Any]) -> Ask:
+def build_ask(
+    offers: Offers,
+    libraries: Sequence[str],
+    vocabulary: Vocabulary,
+    quiet: dict[str, Any],
+    examples: Sequence[Example] = (),
+) -> Ask:
     """The column inside the current Blocks context, wired as far as it needs no models."""
     names, first = [offer.profile.name for offer in offers.here], offers.here[0]
-    prompt, chips, surprise = _build_prompt(vocabulary, quiet)
+    prompt, chips, surprise = _build_prompt(vocabulary, examples, quiet)
     method = gr.Radio(**methods_of(first), label="Method", elem_id="method")
     sentence = html(sentence_of(first, first.methods[0].name), elem_id="method-sentence")
     actions = html(
@@ -126,10 +134,10 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> str:
 
 
 def _build_prompt(
-    vocabulary: Vocabulary, quiet: dict[str, Any]
+    vocabulary: Vocabulary, recorded: Sequence[Example], quiet: dict[str, Any]
 ) -> tuple[gr.Textbox, tuple[tuple[str, gr.Button], ...], list[Any]]:
     """The prompt, its examples, and what happens when a surprise is asked for."""
-    examples = vocabulary.examples(EXAMPLES)
+    examples = [one.prompt for one in recorded] or list(vocabulary.examples(EXAMPLES))
     prompt = gr.Textbox(
         value=examples[0] if examples else "",
         label="Prompt",
@@ -140,15 +148,29 @@ def _build_prompt(
     )
     hint = html(unknown_words(vocabulary, prompt.value or ""), elem_id="hint")
     with gr.Row(elem_id="chips"):
-        chips = [(text, gr.Button(text, size="sm", min_width=0, scale=0)) for text in examples]
+        chips = [_build_chip(one) for one in recorded] or [(text, _small(text)) for text in examples]
         surprised = []
         if vocabulary.surprise(random.Random(0)):
-            surprise = gr.Button("surprise me", size="sm", min_width=0, scale=0)
-            surprised = [surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet)]
+            surprise = _small("surprise me")
+            chosen = surprise.click(lambda: vocabulary.surprise(random.Random()), None, prompt, **quiet)
+            surprised = [chosen, chosen.then(None, None, None, js=_PRESS_RUN, api_visibility="private")]
     prompt.change(
         lambda text: unknown_words(vocabulary, text), prompt, hint, trigger_mode="always_last", **quiet
     )
     return prompt, tuple(chips), surprised
+
+
+def _build_chip(example: Example) -> tuple[str, gr.Button]:
+    """An example's button, which shows its result and says if that is a failure."""
+    text = (
+        f"{example.prompt} — goes wrong: give it another reference" if example.is_failure else example.prompt
+    )
+    classes = ["failure"] if example.is_failure else []
+    return example.prompt, _small(text, icon=str(example.thumbnail), elem_classes=classes)
+
+
+def _small(text: str, **options: Any) -> gr.Button:
+    return gr.Button(text, size="sm", min_width=0, scale=0, **options)
 
 
 def _build_own() -> tuple[gr.File, gr.HTML, gr.Accordion]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ragdemo.methods.base import Method
     from ragdemo.methods.chapters import Chapter
     from ragdemo.run.base import Runner
+    from ragdemo.run.examples import Example
     from ragdemo.run.offers import Offers
 
 Updates = dict[Any, Any]
@@ -48,8 +49,8 @@ class Services:
     """What the page is given: where the models run, libraries, what can run, and what belongs to this installation.
 
     `check` raises `UserError` for a request that cannot run. `recorded` gives the events of a recorded run of a prompt,
-    none if there is none. `checklist` says what of a prompt a picture shows; no method is ever told. `inventor` draws
-    what a visitor invents, if the models' world allows it.
+    none if there is none, `examples` are those that the page offers. `checklist` says what of a prompt a picture shows;
+    no method is ever told. `inventor` draws what a visitor invents, if the models' world allows it.
     """
 
     runner: Runner
@@ -60,6 +61,7 @@ class Services:
     recorded: Callable[[str], Sequence[Event]] = lambda _prompt: ()
     checklist: Checklist = lambda _prompt, _image: ()
     inventor: Inventor | None = None
+    examples: Sequence[Example] = ()
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -74,6 +76,11 @@ class Services:
     def method(self, name: str) -> Method:
         """The method of that name, the first one if there is none."""
         return next((method for method in self.methods if method.name == name), self.methods[0])
+
+    def opening(self, method: str) -> str:
+        """The prompt that a method opens with: its first example, or one of the vocabulary."""
+        of_method = (one.prompt for one in self.examples if one.method == method)
+        return next(of_method, next(iter(self.vocabulary.examples(1)), ""))
 
     def recorded_story(self, prompt: str) -> Story | None:
         """The recorded run of a prompt."""
@@ -138,11 +145,13 @@ class Blocks:
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
 
-    def chapters_of(self, story: Story) -> Updates:
-        """The chapters of a run, above the fold and below it."""
-        chapters = self._chapters(story)
+    def chapters_of(self, story: Story, method: str = "") -> Updates:
+        """The chapters of a run, above the fold and below it; without a request those of a method."""
+        chapters = self._chapters(story, method)
+        inventable = self.services.inventor.kinds if self.services.inventor else ()
+        outside = render("outside.html", run=story, inventable=inventable)
         return {
-            self.row: render_chapters(story, chapters, "row"),
+            self.row: outside + render_chapters(story, chapters, "row"),
             self.below: render_chapters(story, chapters, "below"),
         }
 
@@ -157,8 +166,8 @@ class Blocks:
             **self.say(announcement(story, self._chapters(story)), phase, story.link, busy=busy),
         }
 
-    def _chapters(self, story: Story) -> Sequence[Chapter]:
-        name = story.request.method if story.request else self.services.methods[0].name
+    def _chapters(self, story: Story, method: str = "") -> Sequence[Chapter]:
+        name = story.request.method if story.request else method or self.services.methods[0].name
         return self.services.method(name).chapters
 
     def outline_in(self, data: Mapping[Any, Any]) -> Story:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import gradio as gr
 
 from ragdemo.errors import UserError
-from ragdemo.events import Result
 from ragdemo.library.session import SessionLibrary
-from ragdemo.recipe import png_with_recipe, read_png
+from ragdemo.recipe import read_png
 from ragdemo.request import OWN_LIBRARY, Request
 from ragdemo.sessions import STATE_HOURS
 from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
@@ -21,15 +21,13 @@ from ragdemo.ui.blocks import Blocks, Services, Updates, carried
 from ragdemo.ui.doors import caller_of
 from ragdemo.ui.invent import build_invent, wire_invent
 from ragdemo.ui.line import Lines
-from ragdemo.ui.link import fields_of, request_of
-from ragdemo.ui.markup import render
+from ragdemo.ui.link import OWN, fields_of, request_of
+from ragdemo.ui.markup import download
 from ragdemo.ui.own import Shelf
 from ragdemo.ui.runs import Runs
+from ragdemo.ui.scripts import ENDED, FOLLOW, with_scripts
 from ragdemo.ui.story import Kept, Story
 from ragdemo.ui.style import html
-
-if TYPE_CHECKING:
-    from ragdemo.methods.base import Method
 
 
 class Explore:
@@ -41,7 +39,7 @@ class Explore:
         """`own` holds the visitor's library; `quiet` are the options of events that show no progress."""
         self._services, self._reading = services, lines.reading
         self._recorded: dict[str, Story] = {}
-        example = next(iter(services.vocabulary.examples(1)), "")
+        example = services.opening(services.methods[0].name)
         self._unsaid: dict[str, Any] = {
             "prompt": example,
             "method": services.methods[0].name,
@@ -55,13 +53,14 @@ class Explore:
         with gr.Row(elem_id="explore"):
             with gr.Column(elem_id="ask", scale=0, min_width=260):
                 libraries = services.catalogue.names()
-                ask = build_ask(services.offers, libraries, services.vocabulary, quiet)
+                ask = build_ask(services.offers, libraries, services.vocabulary, quiet, services.examples)
             with gr.Column(elem_id="story", min_width=300):
                 panel = build_invent(services.inventor, quiet) if services.inventor else None
+                html('<p role="status"></p>', elem_id="stale")  # `actions.js` says there whose run is shown
                 row = html(js_on_load=SCRIPT, elem_id="row")
-                below = html(js_on_load=_with_scripts(services.methods, SCRIPT), elem_id="below")
+                below = html(js_on_load=with_scripts(services.methods, SCRIPT), elem_id="below")
                 check = html(js_on_load=SCRIPT, elem_id="check")
-                download = html(js_on_load=_FOLLOW, elem_id="download")
+                download = html(js_on_load=FOLLOW, elem_id="download")
                 self.looked = html(None, visible=False)
         kept: dict[str, Any] = {"time_to_live": 3600 * STATE_HOURS}
         shelf = gr.State(Shelf(), delete_callback=Shelf.delete, **kept)
@@ -118,8 +117,12 @@ class Explore:
             prompt = fields.get("prompt", self._unsaid["prompt"])[:_LONGEST_PROMPT]
             said = blocks.say(f"Only the prompt of this link is used: {error}")
             return {ask.prompt: prompt} | blocks.of_story(Story()) | said
-        assert story.request is not None
-        return {ask.prompt: story.prompt} | self._of_request(story.request) | blocks.of_story(story)
+        request = story.request
+        assert request is not None
+        if own := visit.query_params.get(OWN):
+            story = replace(story, note=_WITHOUT_OWN.format(own[:2]))
+        shown = {ask.prompt: story.prompt} | self._of_request(request) | blocks.of_story(story)
+        return shown if story.recorded else shown | blocks.say("Starting …", "opened", story.link)
 
     def _asked_by(self, fields: Mapping[str, str]) -> Story:
         """The recorded run of exactly what an address asks for, else the request alone; raises `UserError`."""
@@ -146,6 +149,11 @@ class Explore:
             drags = [control.component.input for is_quick, control in live if is_quick]
             # a visitor's newest request wins
             blocks.on([ask.typed.submit, *drags], runs.follow, runs.outputs, "always_last")
+        # what waits to be filled is that of the chosen method
+        opening = [ask.prompt, *self._fields, *blocks.run_outputs]
+        ask.method.input(
+            self._opening, {ask.prompt, ask.method, blocks.story}, opening, preprocess=False, **quiet
+        )
         ask.actions.stop(runs.stop, None, None, trigger_mode="multiple", **quiet)
         for prompt, chip in ask.chips:
             outputs = [*self._fields, *blocks.run_outputs]
@@ -157,13 +165,27 @@ class Explore:
             chip.click(self._example(prompt), None, outputs, **quiet)
         self._wire_files(quiet)
 
+    def _opening(self, data: dict[Any, Any], visit: gr.Request) -> Updates:
+        """What a method opens with when it is chosen, unless a run of the visitor's own is shown or goes on."""
+        ask, before, method = self.blocks.ask, self.blocks.outline_in(data), str(data[self.blocks.ask.method])
+        if before.request is None:
+            return {self.blocks.row: self.blocks.chapters_of(Story(), method)[self.blocks.row]}
+        is_untouched = before.recorded and data[ask.prompt] == before.prompt
+        story = self._recorded_story(self._services.opening(method)) if is_untouched else None
+        request = story.request if story else None
+        if story is None or request is None or request.method != method:
+            return {ask.prompt: gr.skip()}
+        if self.runs.line.holds(visit.session_hash or ""):
+            return {ask.prompt: gr.skip()}
+        return {ask.prompt: story.prompt} | self._of_request(request) | self.blocks.of_story(story)
+
     def _run_on(
         self, triggers: Sequence[Any], act: Callable[..., Any], mode: Literal["once", "always_last"]
     ) -> None:
         """Make a run of the column and the visitor's last run when one of some events comes, and say that it ended."""
         ask = self.blocks.ask
         running = self.blocks.on(triggers, act, self.runs.outputs, mode)
-        running.then(None, ask.actions, ask.actions, js=_ENDED, api_visibility="private")
+        running.then(None, ask.actions, ask.actions, js=ENDED, api_visibility="private")
 
     def _wire_files(self, quiet: dict[str, Any]) -> None:
         ask, blocks = self.blocks.ask, self.blocks
@@ -259,16 +281,6 @@ class Explore:
         return story
 
 
-def download(story: Story) -> str:
-    """The result as a link to a file that carries its recipe; empty if there is none."""
-    result = story.last(Result)
-    if result is None:
-        return ""
-    asked = result.recipe.request
-    png = png_with_recipe(result.image, result.recipe)
-    return render("download.html", png=png, prompt=asked.prompt, seed=asked.seed)
-
-
 def _is_of(story: Story, request: Request, fields: Collection[str]) -> bool:
     """Whether a recorded run is that of a request; a method or seed that `fields` do not name may be any."""
     unsaid = {name: getattr(story.request, name) for name in ("method", "seed") if name not in fields}
@@ -276,30 +288,8 @@ def _is_of(story: Story, request: Request, fields: Collection[str]) -> bool:
 
 
 _LONGEST_PROMPT = 5000  # characters that the field is given to mend
+_WITHOUT_OWN = (
+    "The link's run used {} of its maker's own pictures; they can't travel, so this one does without."
+)
 _NEXT_RUN = "Your pictures have changed; the next run takes that in."
 _BUSY = "A run goes on: stop it or let it end, then open the picture."
-# A link that has come is followed once, and then gone, so that the next press finds it changed.
-_FOLLOW = """watch("value", () => {
-  const link = element.querySelector("a");
-  if (link) { link.click(); props.value = ""; }
-});"""
-# Done by the browser once the page is open: it says that a run was lost with the page (`actions.js` remembers it), and
-# shows what the oracle says of the recording unless the visitor has begun something else.
-OPENED = """(value, looked, row, below) => {
-  let running;
-  try { running = sessionStorage.getItem("running"); sessionStorage.removeItem("running"); } catch {}
-  const text = "Your run was lost with the page; Run makes it again.";
-  const [link, ...chapters] = looked ?? [];
-  const shown = link === value.link && !value.busy && value.phase === "done" ? chapters : [row, below];
-  return [running && !value.busy ? {...value, phase: "lost", text} : value, ...shown];
-}"""
-# Said by the browser: the server's last word has come, or none at all.
-_ENDED = """(value) => value.phase === "starting"
-  ? {...value, phase: "failed", text: "The server did not answer; reload the page and run again.", busy: false}
-  : {...value, busy: false}"""
-
-
-def _with_scripts(methods: Sequence[Method], script: str) -> str:
-    """A script followed by those that the methods' chapters bring along."""
-    files = [chapter.script for method in methods for chapter in method.chapters if chapter.script]
-    return "\n".join([script, *(file.read_text(encoding="utf-8") for file in files)])

@@ -12,6 +12,8 @@ from ragdemo.request import Choices, Request, json_object
 
 LONGEST = 8000  # characters; what stands before a server often takes no longer address
 _FIELDS = ("prompt", "method", "seed", "profile", "library", "settings", "choices")
+OWN = "own"
+"""The parameter that counts the pictures of its maker's own, which do not travel."""
 
 
 def link_to(request: Request) -> str:
@@ -23,6 +25,8 @@ def link_to(request: Request) -> str:
     if request.settings:
         asked["settings"] = _json(request.settings)
     chosen = {name: ids for name, ids in request.choices.to_json().items() if ids and name != "own"}
+    if request.choices.own:
+        asked[OWN] = len(request.choices.own)
     link = f"?{urlencode(asked | ({'choices': _json(chosen)} if chosen else {}))}"
     return link if len(link) <= LONGEST else f"?{urlencode(asked)}"
 

@@ -17,8 +17,11 @@ from PIL import Image
 
 from ragdemo.events import Counterfactual, Result
 from ragdemo.files import slug
+from ragdemo.recipe import png_with_recipe
+from ragdemo.ui.gains import carries_the_name, concluded, gained
 from ragdemo.ui.story import Phase, Story, chapter_states
 from ragdemo.ui.vocabulary import GLUE_WORDS
+from ragdemo.vocabulary import plural
 
 if TYPE_CHECKING:
     from ragdemo.methods.chapters import Chapter
@@ -70,6 +73,16 @@ def announcement(story: Story, chapters: Sequence[Chapter]) -> str:
     if story.recorded and not story.message and not story.last(Counterfactual):
         return "Recorded earlier; Run draws it anew."
     return story.message or {Phase.DONE: "Done.", Phase.STOPPED: "Stopped."}.get(story.phase, "")
+
+
+def download(story: Story) -> str:
+    """The result as a link to a file that carries its recipe; empty if there is none."""
+    result = story.last(Result)
+    if result is None:
+        return ""
+    asked = result.recipe.request
+    png = png_with_recipe(result.image, result.recipe)
+    return render("download.html", png=png, prompt=asked.prompt, seed=asked.seed)
 
 
 def picture(image: Image.Image, alt: str, side: int = _SHOWN_SIDE) -> Markup:
@@ -150,6 +163,10 @@ def _environment() -> Environment:
         "marked": marked,
         "duration": duration,
         "slug": slug,
+        "gained": gained,
+        "concluded": concluded,
+        "carries_the_name": carries_the_name,
+        "plural": plural,
         "stem": lambda name: PurePath(name).stem,
         "base64": lambda data: base64.b64encode(data).decode("ascii"),
     }

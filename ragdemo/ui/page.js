@@ -7,7 +7,8 @@ async function copy(button) {
   const place = button.parentElement.querySelector("output");
   try {
     await navigator.clipboard.writeText(link);
-    place.textContent = "Copied";
+    place.textContent = "Copied" + (button.dataset.ownPictures
+      ? "; your own pictures can't travel in a link, the saved picture names them" : "");
   } catch {  // a page that came by plain http has no clipboard
     const field = Object.assign(document.createElement("input"), {readOnly: true, value: link, ariaLabel: "Link to copy"});
     place.replaceChildren(field);
@@ -36,11 +37,37 @@ element.addEventListener("click", (event) => {
     disable("#story");  // until this press is answered, another would not be taken
   }
   if (button.dataset.ownRemove) own({act: "remove", id: button.dataset.ownRemove});
+  if (button.dataset.ask) ask(button.dataset.ask);
+  if ("invent" in button.dataset) invent(button.dataset);
+  if ("pictures" in button.dataset) opened("#own-pictures", "#own input[type=file]").then((field) => field.click());
   if ("keep" in button.dataset) trigger("download");
   if (button.dataset.link) copy(button);
-  if ("enlarge" in button.dataset)
-    document.fullscreenElement ? document.exitFullscreen() : button.parentElement.requestFullscreen();
+  if ("enlarge" in button.dataset) enlarge(button.parentElement);
 });
+async function enlarge(wipe) {
+  if (document.fullscreenElement) return document.exitFullscreen();
+  await wipe.requestFullscreen();
+  wipe.querySelector("input").focus();  // so that arrows move it
+}
+// What a run offers where the models know nothing: another prompt, or the place where the thing can be shown to them.
+const fill = (field, value) => { field.value = value; field.dispatchEvent(new Event("input", {bubbles: true})); };
+function ask(prompt) {
+  fill(document.querySelector("#prompt textarea"), prompt);
+  document.querySelector("#run").click();
+}
+async function opened(place, wanted) {
+  const found = () => document.querySelector(`${place} ${wanted}`);
+  if (!found()?.offsetParent) document.querySelector(`${place} > button`)?.click();
+  for (let tries = 0; tries < 50 && !found(); tries++) await new Promise((next) => setTimeout(next, 20));
+  document.querySelector(place).scrollIntoView({block: "nearest"});
+  return found();
+}
+async function invent({invent: name, kind}) {
+  const field = await opened("#invent", "input[name=name]");
+  fill(field, name);
+  field.form.querySelector(`[name=kind][value="${kind}"]`)?.click();
+  field.focus();
+}
 // One's own pictures are changed in one place, whatever block they are shown in.
 const own = (detail) => document.dispatchEvent(new CustomEvent("own", {detail}));
 element.addEventListener("change", ({target}) => {

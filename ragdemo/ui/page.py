@@ -10,10 +10,12 @@ from ragdemo.library.session import SessionLibrary
 from ragdemo.sessions import STATE_HOURS
 from ragdemo.ui.api import build_api
 from ragdemo.ui.blocks import Services
-from ragdemo.ui.explore import OPENED, Explore
+from ragdemo.ui.cards import EXPLORE, wire_cards
+from ragdemo.ui.explore import Explore
 from ragdemo.ui.library import LibraryTab
 from ragdemo.ui.line import Lines
 from ragdemo.ui.markup import render
+from ragdemo.ui.scripts import OPENED
 from ragdemo.ui.style import html, quiet_options
 
 if TYPE_CHECKING:
@@ -37,11 +39,12 @@ def build_page(services: Services) -> gr.Blocks:
         own = gr.State(
             SessionLibrary(), delete_callback=SessionLibrary.delete, time_to_live=3600 * STATE_HOURS
         )
-        with gr.Tabs(elem_id="views"):
-            with gr.Tab("Explore"):
+        with gr.Tabs(elem_id="views") as views:
+            with gr.Tab("Explore", id=EXPLORE):
                 explore = Explore(services, pill, own, quiet, lines)
-            with gr.Tab("Library"):
+            with gr.Tab("Library", id="library"):
                 library = LibraryTab(services, explore.blocks.ask, own, quiet, lines)
+        wire_cards(library, explore, services.catalogue, views, quiet)
         _watch_models(page, runner, explore.blocks.ask.profile, pill, quiet)
         page.load(library.show_first, [library.library, own], library.outputs, **quiet)
         if explore.invented is not None:

@@ -122,7 +122,7 @@ class Runs:
         if act == "run":
             return self._fresh(self.request(data, before.request), shelf, own)
         if act == "redraw" and before.request is not None:
-            return self._fresh(before.request, shelf, own, before.opened)
+            return self._fresh(before.request, shelf, own, before.opened, before.note)
         story = self._blocks.story_in(data)
         if act == "check" and story.can_choose:
             return self._counterfactuals(story, own)
@@ -170,11 +170,16 @@ class Runs:
         )
 
     def _fresh(
-        self, request: Request, shelf: Shelf, own: SessionLibrary, opened: Recipe | None = None
+        self,
+        request: Request,
+        shelf: Shelf,
+        own: SessionLibrary,
+        opened: Recipe | None = None,
+        note: str = "",
     ) -> Step:
         """A run from its beginning."""
         self._services.check(request)
-        story = begin(request, opened=opened)
+        story = replace(begin(request, opened=opened), note=note)
         return Step(story, lambda: self._iterate(request, (), shelf, own))
 
     def _again(self, story: Story, request: Request, shelf: Shelf, own: SessionLibrary) -> Step:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from PIL import Image
 
 from ragdemo.codec import decode_event, encode_event
-from ragdemo.events import Check, Event, Progress, Reference, References, Result, Verdict
+from ragdemo.events import Check, Event, OutsideVocabulary, Progress, Reference, References, Result, Verdict
 from ragdemo.images import encode_png, image_sha256
 from ragdemo.recipe import Recipe
 from ragdemo.request import Choices, Request
@@ -87,6 +87,13 @@ class Story:
         return verdict is not None and verdict.matches and self.last(References) is None
 
     @property
+    def stays(self) -> bool:
+        """Whether the draft is the result: nothing was missing, or nothing of the prompt is known."""
+        outside, found = self.last(OutsideVocabulary), self.last(References)
+        is_alone = outside is not None and not outside.is_answered and not (found and found.used)
+        return self.approved or is_alone
+
+    @property
     def has_ended(self) -> bool:
         """Whether the run was done or stopped."""
         return self.phase in (Phase.DONE, Phase.STOPPED)
@@ -116,7 +123,9 @@ class Story:
 
     def finished(self) -> Story:
         """The run once its events have ended; it says how the result differs from the picture that was opened."""
-        return replace(self, phase=Phase.DONE, progress=None, message="", note=self._difference())
+        return replace(
+            self, phase=Phase.DONE, progress=None, message="", note=self._difference() or self.note
+        )
 
     def stopped(self) -> Story:
         """The run after the person stopped it."""

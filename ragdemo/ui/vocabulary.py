@@ -57,10 +57,10 @@ class Vocabulary:
         )
 
     def surprise(self, chooser: random.Random) -> str:
-        """A random valid prompt, on a rare species nine times out of ten."""
-        if not self.scenes or not (self.rare or self.common):
+        """A random valid prompt that is worth a run: on a rare species, if there is one."""
+        names = self.rare or self.common
+        if not self.scenes or not names:
             return ""
-        names = self.rare if self.rare and (not self.common or chooser.random() < 0.9) else self.common
         return f"a {chooser.choice(names)} in the {chooser.choice(self.scenes)}"
 
     def _known(self) -> frozenset[str]:

@@ -16,9 +16,9 @@ PRESSES = ["#run", "#stop", ".candidates .acts button", ".card.used .acts button
 PROMPTS = [
     "a quixel butterfly in the snow",
     "a robot in the city",
-    "draw forever",
+    "draw a fish forever",
     "endless butterfly",
-    "crash",
+    "a fish crash",
 ]
 
 

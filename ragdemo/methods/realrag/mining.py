@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,22 @@ class TrainingSet:
     def reflective_negatives(self) -> np.ndarray:
         """For each class the row of the real picture nearest to what the generator drew for it, `(C,)`."""
         return (self.drawn @ self.images.T).argmax(1)
+
+
+def without_classes(data: TrainingSet, names: Collection[str]) -> TrainingSet:
+    """The set without pictures, texts and drawings of some classes: the control for what a head can learn of others."""
+    kept = [i for i, name in enumerate(data.names) if name not in names]
+    ids = np.full(len(data.names), -1)
+    ids[kept] = np.arange(len(kept))
+    images, queries = ids[data.image_species] >= 0, ids[data.query_species] >= 0
+    return TrainingSet(
+        tuple(data.names[i] for i in kept),
+        data.images[images],
+        ids[data.image_species[images]],
+        data.queries[queries],
+        ids[data.query_species[queries]],
+        data.drawn[kept],
+    )
 
 
 def class_prompt(name: str) -> str:
