@@ -29,7 +29,7 @@ from ragdemo.run.examples import recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
-from ragdemo.sessions import OWN_FOLDER, STATE_HOURS
+from ragdemo.sessions import remove_left
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.log import BoundedLog
 from ragdemo.ui.page import build_page
@@ -69,7 +69,7 @@ def keep_clean() -> None:
     """Remove, now and every hour, what visitors and killed servers have left: Gradio knows only its own run's files."""
     while True:
         remove_older(cache_root() / "uploads", 2)
-        remove_older(cache_root() / OWN_FOLDER, STATE_HOURS + 1)
+        remove_left()
         time.sleep(3600)
 
 

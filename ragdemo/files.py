@@ -83,10 +83,15 @@ def write_atomically(path: Path, data: bytes) -> None:
                 Path(work).unlink(missing_ok=True)
 
 
-def remove_older(folder: Path, hours: float) -> None:
-    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then."""
+def remove_older(folder: Path, hours: float, spared: Path | None = None) -> None:
+    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then.
+
+    The folder `spared` in it is left alone.
+    """
     oldest = time.time() - 3600 * hours
     for place, _, names in os.walk(folder, topdown=False):
+        if spared is not None and Path(place).is_relative_to(spared):
+            continue
         for path in (Path(place, name) for name in names):
             with suppress(OSError):  # another process cleans too
                 if path.lstat().st_mtime < oldest:

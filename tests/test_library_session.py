@@ -105,7 +105,7 @@ def test_what_is_drawn_again_replaces_what_was_drawn() -> None:
 def test_a_download_is_a_folder_that_builds_the_same_library(tmp_path: Path) -> None:
     library = SessionLibrary()
     library.add_drawn(drawn(), "zorby fish")
-    built = ingest(library.packed(), tmp_path / "built").library
+    built = ingest(library.packed(tmp_path), tmp_path / "built").library
     assert [(row.id, row.caption, row.extra["species"]) for row in built.rows] == [
         (row.id, row.caption, "zorby fish") for row in library.library.rows
     ]

@@ -20,6 +20,7 @@ from ragdemo.ui.typed import Typed
 from ragdemo.ui.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from ragdemo.methods.base import Method
     from ragdemo.run.offers import Offers
 
 EXAMPLES = 4
@@ -118,6 +119,12 @@ def build_ask(offers: Offers, libraries: Sequence[str], vocabulary: Vocabulary, 
         pasted,
         saved,
     )
+
+
+def with_scripts(methods: Sequence[Method]) -> str:
+    """`SCRIPT` followed by what the methods' chapters bring along."""
+    files = [chapter.script for method in methods for chapter in method.chapters if chapter.script]
+    return "\n".join([SCRIPT, *(file.read_text(encoding="utf-8") for file in files)])
 
 
 def unknown_words(vocabulary: Vocabulary, text: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -16,7 +16,7 @@ from ragdemo.library.session import SessionLibrary
 from ragdemo.recipe import png_with_recipe, read_png
 from ragdemo.request import OWN_LIBRARY, Request
 from ragdemo.sessions import STATE_HOURS
-from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask
+from ragdemo.ui.ask import FIRST_SEED, SCRIPT, build_ask, with_scripts
 from ragdemo.ui.blocks import Blocks, Services, Updates, carried
 from ragdemo.ui.doors import caller_of
 from ragdemo.ui.invent import build_invent, wire_invent
@@ -27,9 +27,6 @@ from ragdemo.ui.own import Shelf
 from ragdemo.ui.runs import Runs
 from ragdemo.ui.story import Kept, Story
 from ragdemo.ui.style import html
-
-if TYPE_CHECKING:
-    from ragdemo.methods.base import Method
 
 
 class Explore:
@@ -59,7 +56,7 @@ class Explore:
             with gr.Column(elem_id="story", min_width=300):
                 panel = build_invent(services.inventor, quiet) if services.inventor else None
                 row = html(js_on_load=SCRIPT, elem_id="row")
-                below = html(js_on_load=_with_scripts(services.methods, SCRIPT), elem_id="below")
+                below = html(js_on_load=with_scripts(services.methods), elem_id="below")
                 check = html(js_on_load=SCRIPT, elem_id="check")
                 download = html(js_on_load=_FOLLOW, elem_id="download")
                 self.looked = html(None, visible=False)
@@ -76,7 +73,7 @@ class Explore:
         self._wire(quiet)
         self.invented: Any = None
         if panel is not None:
-            self.invented = wire_invent(panel, self.runs, self.blocks, services.catalogue, quiet)
+            self.invented = wire_invent(panel, self.runs, self.blocks, lines.reading, quiet)
 
     @property
     def link_outputs(self) -> list[Any]:
@@ -297,9 +294,3 @@ OPENED = """(value, looked, row, below) => {
 _ENDED = """(value) => value.phase === "starting"
   ? {...value, phase: "failed", text: "The server did not answer; reload the page and run again.", busy: false}
   : {...value, busy: false}"""
-
-
-def _with_scripts(methods: Sequence[Method], script: str) -> str:
-    """A script followed by those that the methods' chapters bring along."""
-    files = [chapter.script for method in methods for chapter in method.chapters if chapter.script]
-    return "\n".join([script, *(file.read_text(encoding="utf-8") for file in files)])
