@@ -22,6 +22,7 @@ if os.environ.get("SPACE_ID"):
 from ragdemo.evaluation.checklist import Checklist
 from ragdemo.invention import Inventor
 from ragdemo.library.catalogue import Catalogue
+from ragdemo.log import BoundedLog
 from ragdemo.profiles import ASSETS
 from ragdemo.run.base import check_visit
 from ragdemo.run.child import ChildProcess
@@ -31,7 +32,6 @@ from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
 from ragdemo.sessions import remove_left
 from ragdemo.ui.blocks import Services
-from ragdemo.ui.log import BoundedLog
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary

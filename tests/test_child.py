@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from ragdemo.errors import ModelError, UserError
+from ragdemo.log import MOST_A_MINUTE
 from ragdemo.run.child import ChildProcess, Limits
 from ragdemo.run.child_server import cancelled
 from tests.child_objects import BreaksOnArrival, Counter, make_from
@@ -70,6 +71,11 @@ def test_errors_arrive_as_what_they_are(child: ChildProcess, capfd: pytest.Captu
     with pytest.raises(RuntimeError, match=r"^ZeroDivisionError: nobody foresaw this$"):
         child.call("counter", "fail")
     assert "in fail" in capfd.readouterr().err  # the log says where
+
+
+def test_what_it_says_cannot_fill_a_disk(child: ChildProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    child.call("counter", "say", 500)
+    assert MOST_A_MINUTE - 2000 < len(capfd.readouterr().err) <= MOST_A_MINUTE
 
 
 def test_leaving_ends_a_generator_within_a_step(child: ChildProcess) -> None:

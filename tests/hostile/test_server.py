@@ -21,7 +21,7 @@ from ragdemo.run.offers import find_offers
 from tests.hostile import tiny
 from tests.hostile.server import ROOT, Server
 from tests.hostile.values import archives, event_data, prompts, recipes, value, zipped
-from tests.hostile.visitor import API, Event, Visitor, file
+from tests.hostile.visitor import API, JSON, Event, Visitor, file
 
 pytestmark = [pytest.mark.slow, pytest.mark.hostile]
 # each method under a profile that has it, and a library that suits its models
@@ -46,7 +46,6 @@ PLACES = [
     "svelte",
     "pwa_icon",
 ]
-JSON = {"content-type": "application/json"}
 KINDS = [JSON, JSON, {"content-type": "APPLICATION/JSON"}, {"content-type": "text/plain; a=json"}, {}]
 
 
@@ -97,8 +96,7 @@ def send(visitor: Visitor, event: Event, rng: random.Random) -> httpx.Response:
     data = data[1:] if rng.random() < 0.05 else data
     body = {"data": data, "fn_index": event.number, "session_hash": visitor.session}
     body |= {"event_data": event_data(rng), "trigger_id": rng.choice([event.target, None, 99_999])}
-    place = "queue/join" if event.queued else f"run/{event.name}"
-    return visitor.http.post(f"{API}/{place}", content=json.dumps(body), headers=JSON)
+    return visitor.post("queue/join" if event.queued else f"run/{event.name}", body)
 
 
 def brought(visitor: Visitor, rng: random.Random) -> dict[str, Any]:
@@ -168,8 +166,7 @@ def test_any_arguments_for_the_endpoints_of_programs(server: Server, whole: bool
             data[rng.randrange(len(data))] = value(rng)
         visitor = Visitor(first.address) if event.queued else first
         body = {"data": data, "fn_index": event.number, "session_hash": visitor.session}
-        place = "queue/join" if event.queued else f"run/{name}"
-        answer = visitor.http.post(f"{API}/{place}", content=json.dumps(body), headers=JSON)
+        answer = visitor.post("queue/join" if event.queued else f"run/{name}", body)
         if event.queued and answer.status_code == 200:
             (end,) = visitor.ends()
             assert end["success"] or end["output"]["error"], data  # a sentence, and not an error without one
@@ -210,14 +207,14 @@ def test_pictures_recipes_and_archives(server: Server, whole: bool) -> None:
 def test_live_typing(server: Server, whole: bool) -> None:
     visitor = server.visitor()
     hint = next(one for one in visitor.events if one.target == visitor.number("prompt"))
-    live = {"method": "turbo", "profile": "tiny-turbo", "library": tiny.LIBRARY}
+    follow, live = (
+        visitor.event("follow"),
+        {"method": "turbo", "profile": "tiny-turbo", "library": tiny.LIBRARY},
+    )
     for prompt in prompts(1000 if whole else 20):
-        body = {"data": [prompt], "fn_index": hint.number, "session_hash": visitor.session}
-        answer = visitor.http.post(f"{API}/run/{hint.name}", content=json.dumps(body), headers=JSON)
-        assert answer.status_code == 200, (prompt, answer.text[:300])
-        event = visitor.event("follow")
-        answer = visitor.call(event, visitor.values(event, prompt=prompt, **live))
-        assert answer.status_code == 200, (prompt, answer.text[:300])
+        for event, values in ((hint, [prompt]), (follow, visitor.values(follow, prompt=prompt, **live))):
+            answer = visitor.call(event, values)
+            assert answer.status_code == 200, (prompt, answer.text[:300])
         assert visitor.ends()[-1]["success"], prompt
 
 

@@ -14,6 +14,7 @@ import httpx
 API = "gradio_api"
 FILE = {"_type": "gradio.FileData"}
 WAIT = 120.0  # seconds
+JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Visitor:
         place = "queue/join" if event.queued else f"run/{event.name}"
         return self.post(place, body)
 
-    def post(self, place: str, body: Any, **options: Any) -> httpx.Response:
-        """Send JSON to an endpoint."""
-        return self.http.post(f"{API}/{place}", json=body, **options)
+    def post(self, place: str, body: Any) -> httpx.Response:
+        """Send JSON to an endpoint, in ASCII: it may hold half of a letter."""
+        return self.http.post(f"{API}/{place}", content=json.dumps(body), headers=JSON)
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What the queue says until it has no more."""
