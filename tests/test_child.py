@@ -194,7 +194,7 @@ def test_a_child_that_cannot_begin_keeps_nobody_waiting(
             with pytest.raises(ModelError, match="process ended"):
                 child.call("counter", "pid")
         patch.setattr(sys, "executable", "/nowhere/python")
-        with pytest.raises(ModelError, match=r"cannot start \(.*/nowhere/python"):
+        with pytest.raises(ModelError, match=r"cannot start \(.*'python'\)"):
             child.call("counter", "pid")
     assert child.call("counter", "pid") == child.pid
     with pytest.raises((AttributeError, pickle.PicklingError)):
@@ -206,7 +206,7 @@ def test_without_room_for_temporary_files_it_says_so(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-        with pytest.raises(ModelError, match=r"cannot start \(.*gone.*TMPDIR"):
+        with pytest.raises(ModelError, match=r"cannot start \(.*'ragdemo-\w+'\); .*TMPDIR"):
             child.call("counter", "pid")
         assert "TMPDIR" in child.failure
         long = tmp_path / (

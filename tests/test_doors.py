@@ -190,7 +190,10 @@ def test_nothing_runs_past_the_queue(visitor: Visitor, scripted: ScriptedPage) -
     assert not scripted.method.requests
 
 
-def test_a_run_that_nobody_listens_to_is_not_made(visitor: Visitor, scripted: ScriptedPage) -> None:
+def test_a_run_that_nobody_listens_to_is_not_made(
+    visitor: Visitor, scripted: ScriptedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     event, press = visitor.event("run"), visitor.event("act")
     data = [*RUN.values(), 0, "{}", "pocket", "pocket", "{}"]
     assert visitor.call(event, data).status_code == 200
@@ -200,7 +203,10 @@ def test_a_run_that_nobody_listens_to_is_not_made(visitor: Visitor, scripted: Sc
     assert len(scripted.method.requests) == 1
 
 
-def test_a_run_whose_listener_leaves_is_dropped(visitor: Visitor, scripted: ScriptedPage) -> None:
+def test_a_run_whose_listener_leaves_is_dropped(
+    visitor: Visitor, scripted: ScriptedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     first, second = Visitor(visitor.address), Visitor(visitor.address)
     endless = [{**RUN, "prompt": f"draw forever {number}"} for number in range(2)]
     for who, asked in zip((first, second), endless, strict=True):
@@ -219,6 +225,7 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "MOST_OF_AN_ADDRESS", 2)
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     data = [RUN["prompt"], "scripted", 0, "{}", "pocket", "pocket", "{}"]
     here, there = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2, 192.0.2.9"}
     for _ in range(2):  # nobody listens to these
@@ -235,7 +242,7 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
 def test_a_press_that_carries_nothing_of_its_own_is_answered(
     visitor: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    press, remove = visitor.event("act"), visitor.event("_remove_own")
+    press, remove = visitor.event("act"), visitor.event("_change_own")
     for said in (None, "act", 5, ["act"], {}):
         visitor.call(press, visitor.values(press), event_data=said).raise_for_status()
         assert visitor.ends()[-1]["success"]

@@ -150,12 +150,11 @@ def test_its_captions_and_what_is_said_of_a_picture_are_bounded(tmp_path: Path) 
         library.rename(name, f"{name} {name}"[:80])
     with zipfile.ZipFile(tmp_path / "said.zip", "w") as archive:
         archive.write(saved(tmp_path, "b.png", 2), "b.png")
-        archive.write(saved(tmp_path, "c.png", 3), "c.png")
-        rows = [{"file_name": "b.png", "x": "x" * 5000}, {"file_name": "c.png", "text": "a " * 500}]
+        archive.write(saved(tmp_path, "c.png", 3), "a/c.png")
+        rows = [{"file_name": "b.png", "x": "x" * 5000}, {"file_name": "a/c.png", "text": "a " * 500}]
         archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
-    b, _ = take(library, tmp_path / "said.zip")
+    _, b = take(library, tmp_path / "said.zip")
     assert "says over 4,000 characters" in b.skipped[0].reason
-    library.rename(UNNAMED, "a")
     library.rename("a", "a longer name for what is shown here")
     assert max(len(row.caption) for row in library.library.rows) == 1000
 

@@ -299,7 +299,7 @@ def test_who_gets_a_gap_is_limited() -> None:
         queue, held = Line(), ExitStack()
         with held:
             for number in range(line.MOST_PLACES):
-                held.enter_context(queue.gap(f"visitor-{number}"))
+                held.enter_context(queue.gap(f"visitor-{number}", f"10.0.0.{number}"))
             with pytest.raises(UserError, match="no further run"):
                 held.enter_context(queue.gap("one more"))
 

@@ -29,7 +29,7 @@ class Models:
         if role.name not in self._loaded:  # what is loaded waits for no other
             with ONE_AT_A_TIME:
                 if role.name not in self._loaded:
-                    for place in filter(os.path.isabs, [spec.weights, spec.options.get("adapter") or ""]):
+                    for place in filter(os.path.isabs, spec.folders):
                         check_files(Path(place), spec.remedy)
                     check_downloads(spec)
                     module, function = spec.loader.split(":")
