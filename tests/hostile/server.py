@@ -46,9 +46,9 @@ class Server:
         blocks = re.findall(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*.*", text)
         return [block for block in blocks if _OURS.search(block)], len(blocks)
 
-    def megabytes(self) -> float:
-        """The memory of the page's process; the models have one of their own."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+    def megabytes(self, process: int = 0) -> float:
+        """The memory of a process, by default of the page's; the models have one of their own."""
+        status = Path(f"/proc/{process or self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1000
 
     def peak_megabytes(self) -> float:
