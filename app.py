@@ -22,6 +22,7 @@ if os.environ.get("SPACE_ID"):
 from ragdemo.evaluation.checklist import Checklist
 from ragdemo.invention import Inventor
 from ragdemo.library.catalogue import Catalogue
+from ragdemo.log import BoundedLog
 from ragdemo.profiles import ASSETS
 from ragdemo.run.base import check_visit
 from ragdemo.run.child import ChildProcess
@@ -29,9 +30,8 @@ from ragdemo.run.examples import examples, recorded
 from ragdemo.run.inchild import InChild
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import find_offers
-from ragdemo.sessions import OWN_FOLDER, STATE_HOURS
+from ragdemo.sessions import remove_left
 from ragdemo.ui.blocks import Services
-from ragdemo.ui.log import BoundedLog
 from ragdemo.ui.page import build_page
 from ragdemo.ui.style import launch_options
 from ragdemo.ui.vocabulary import Vocabulary
@@ -70,7 +70,7 @@ def keep_clean() -> None:
     """Remove, now and every hour, what visitors and killed servers have left: Gradio knows only its own run's files."""
     while True:
         remove_older(cache_root() / "uploads", 2)
-        remove_older(cache_root() / OWN_FOLDER, STATE_HOURS + 1)
+        remove_left()
         time.sleep(3600)
 
 

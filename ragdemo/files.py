@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -30,7 +32,7 @@ def cache_root() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder below the cache's root that can be written, or else a fresh one among the system's temporary files."""
+    """A folder below the cache's root that can be written, or else one of this process among the temporary files."""
     folder = cache_root() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,14 @@ def cache_folder(name: str) -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix=f"ragdemo-{name}-"))
+    return _temporary_folder(name)
+
+
+@cache
+def _temporary_folder(name: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"ragdemo-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def libraries_root() -> Path:
@@ -83,10 +92,15 @@ def write_atomically(path: Path, data: bytes) -> None:
                 Path(work).unlink(missing_ok=True)
 
 
-def remove_older(folder: Path, hours: float) -> None:
-    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then."""
+def remove_older(folder: Path, hours: float, spared: Path | None = None) -> None:
+    """Remove the files below a folder that nobody has written for some hours, and folders that are empty then.
+
+    The folder `spared` in it is left alone.
+    """
     oldest = time.time() - 3600 * hours
     for place, _, names in os.walk(folder, topdown=False):
+        if spared is not None and Path(place).is_relative_to(spared):
+            continue
         for path in (Path(place, name) for name in names):
             with suppress(OSError):  # another process cleans too
                 if path.lstat().st_mtime < oldest:

@@ -16,11 +16,15 @@ DEFAULT_PROFILE = "pocket"
 
 @dataclass(frozen=True)
 class Download:
-    """Files of a hub repository that a role needs: shell patterns, size in gigabytes (10⁹ bytes)."""
+    """Files of a hub repository that a role needs: shell patterns, size in gigabytes (10⁹ bytes).
+
+    `revision` is that of the spec, a commit or a tag; None is what the hub has now.
+    """
 
     repository: str
     patterns: tuple[str, ...]
     gigabytes: float
+    revision: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_folder
+from ragdemo.files import cache_folder, remove_older
 
 OWN_FOLDER = "own"  # below the cache's root
 STATE_HOURS = 24  # that a visitor's pictures and last run are kept without a press
@@ -31,15 +31,24 @@ class SessionFolder:
         self._finalizer()
 
 
-def new_session_folder() -> SessionFolder:
-    """An empty folder that only this process's user can read; raises `UserError` if there is no room."""
+def new_session_folder(place: Path | None = None) -> SessionFolder:
+    """An empty folder that only this process's user can read, if need be below a `place`.
+
+    Raises `UserError` if there is no room.
+    """
     try:
-        os.makedirs(_root().name, mode=0o700, exist_ok=True)  # a cleaner of temporary files may have taken it
-        return SessionFolder(Path(tempfile.mkdtemp(dir=_root().name)))
+        place = place or Path(_root().name)
+        os.makedirs(place, mode=0o700, exist_ok=True)  # a cleaner of temporary files may have taken it
+        return SessionFolder(Path(tempfile.mkdtemp(dir=place)))
     except OSError as error:
         raise UserError(
             f"The server has no room for pictures ({error.strerror}); try again later."
         ) from error
+
+
+def remove_left() -> None:
+    """Remove what the sessions of other servers have left: one that was killed cleans up no more."""
+    remove_older(cache_folder(OWN_FOLDER), STATE_HOURS + 1, spared=Path(_root().name))
 
 
 @cache

@@ -53,6 +53,11 @@ class Counter:
         print("models print what they like")
         return sys.stdin.read()
 
+    def say(self, lines: int) -> None:
+        for _ in range(lines):
+            print("x" * 1000)
+            print("y" * 1000, file=sys.stderr)
+
     def freeze(self, seconds: float) -> str:
         """Let no other Python thread of this process run, as a native library may."""
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))

@@ -66,7 +66,7 @@ def modes() -> Iterator[tuple[str, bytes]]:
         for kind in FORMATS:
             try:
                 yield f"{mode}.{kind}", encoded(grey.convert("RGB").convert(mode), kind)
-            except (OSError, ValueError, KeyError, SystemError):
+            except (OSError, ValueError, KeyError, SyntaxError, SystemError, struct.error):
                 continue
 
 

@@ -90,6 +90,8 @@ def test_a_search_answers_with_pictures(client: Client) -> None:
         ({"prompt": "a fox", "settings": "{"}, "no JSON object"),
         ({"prompt": "a fox", "settings": '{"tempo": 3}'}, "ImageRAG has no setting 'tempo'"),
         ({"prompt": "a fox", "settings": "[" * 100_000}, "no JSON object"),
+        ({"prompt": "a fox", "settings": {"tempo": 3}}, "ImageRAG has no setting 'tempo'"),
+        ({"prompt": "a fox", "settings": ["steps"]}, "no JSON object"),
         ({"prompt": "a fox", "library": "/etc"}, "There is no library '/etc'; choose one of pocket"),
         ({"prompt": "a fox", "profile": "nope"}, "There is no profile 'nope'"),
         ({"prompt": "a fox", "choices": '{"own": [{"name": "a.png"}]}'}, "a PNG data URL"),

@@ -25,9 +25,9 @@ def critic(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ASSETS / "pocket" / "critic", tmp_path / "critic"))
 
 
-def load(folder: Path) -> str:
+def load(folder: Path, **options: str) -> str:
     """The sentence with which loading a critic from a folder ends; its loader does not exist."""
-    spec = replace(POCKET.spec("critic"), weights=str(folder), loader="nowhere:load")
+    spec = replace(POCKET.spec("critic"), weights=str(folder), loader="nowhere:load", options=options)
     models = Models(replace(POCKET, roles={"critic": spec}))
     with pytest.raises((UserError, ModuleNotFoundError)) as caught:
         models.get(CRITIC)
@@ -67,6 +67,14 @@ def test_damage_is_one_sentence_with_the_file_and_the_remedy(critic: Path, name:
             load(critic)
             == f"The checkpoint file critic/{name} cannot be read (No such file or directory); {remedy}"
         )
+
+
+@pytest.mark.parametrize("option", ["adapter", "parts"])
+def test_damage_to_what_options_add_is_noticed_too(critic: Path, option: str) -> None:
+    whole = ASSETS / "pocket" / "critic"
+    assert load(whole, **{option: str(critic)}) == "No module named 'nowhere'"
+    (critic / "tokenizer.json").write_text("{}")
+    assert "critic/tokenizer.json is damaged" in load(whole, **{option: str(critic)})
 
 
 def test_a_folder_of_one_s_own_needs_no_card(critic: Path) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 from strange_images import corner
 
-from ragdemo.ui import doors, line, log
+from ragdemo import log
+from ragdemo.ui import doors, line
 from tests.hostile.values import png_with
 from tests.hostile.visitor import API, Visitor, file
 from tests.scripted_page import ScriptedPage, ask, finished
@@ -111,6 +112,7 @@ def test_a_malformed_call_is_one_sentence(visitor: Visitor, place: str, fields: 
         ("component_server", b"{}", 404),
         ("process_recording", b"{}", 404),
         ("vibe-edit/", b"{}", 404),
+        ("undo-vibe-edit/", b"{}", 404),
     ],
 )
 def test_a_malformed_body_ends_nothing(visitor: Visitor, place: str, content: bytes, code: int) -> None:
@@ -124,10 +126,30 @@ def test_a_malformed_body_ends_nothing(visitor: Visitor, place: str, content: by
 
 @pytest.mark.parametrize(
     "place",
-    ["deep_link?session_hash=x", "file=http://example.org/", "proxy=http://x.hf.space/", "stream/a/b/1/x"],
+    [
+        "deep_link?session_hash=x",
+        "file=http://example.org/",
+        "file/http://example.org/",
+        "proxy=http://x.hf.space/",
+        "stream/a/b/1/x",
+    ],
 )
 def test_what_the_page_does_not_use_is_closed(visitor: Visitor, place: str) -> None:
     assert visitor.http.get(f"{API}/{place}").json() == {"detail": "This page has no such endpoint."}
+
+
+def test_a_content_type_in_any_letters_is_checked(visitor: Visitor) -> None:
+    calls = [
+        {"data": [], "fn_index": visitor.event("stop").number, "session_hash": ""},
+        {"data": [file("/etc/hostname")], "fn_index": visitor.event("roll").number, "session_hash": "x"},
+    ]
+    for kind in ("APPLICATION/JSON", "application/JSON; charset=utf-8", "application/problem+Json"):
+        for call in calls:
+            content, headers = json.dumps(call), {"content-type": kind}
+            answer = visitor.http.post(f"{API}/queue/join", content=content, headers=headers)
+            assert (answer.status_code, "valid dictionary" in answer.text) == (422, False), kind
+    assert visitor.http.get("monitoring").status_code == 403
+    assert runs(visitor)
 
 
 def test_an_upload_is_bounded_in_number_and_bytes(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +190,10 @@ def test_nothing_runs_past_the_queue(visitor: Visitor, scripted: ScriptedPage) -
     assert not scripted.method.requests
 
 
-def test_a_run_that_nobody_listens_to_is_not_made(visitor: Visitor, scripted: ScriptedPage) -> None:
+def test_a_run_that_nobody_listens_to_is_not_made(
+    visitor: Visitor, scripted: ScriptedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     event, press = visitor.event("run"), visitor.event("act")
     data = [*RUN.values(), 0, "{}", "pocket", "pocket", "{}"]
     assert visitor.call(event, data).status_code == 200
@@ -178,7 +203,10 @@ def test_a_run_that_nobody_listens_to_is_not_made(visitor: Visitor, scripted: Sc
     assert len(scripted.method.requests) == 1
 
 
-def test_a_run_whose_listener_leaves_is_dropped(visitor: Visitor, scripted: ScriptedPage) -> None:
+def test_a_run_whose_listener_leaves_is_dropped(
+    visitor: Visitor, scripted: ScriptedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     first, second = Visitor(visitor.address), Visitor(visitor.address)
     endless = [{**RUN, "prompt": f"draw a fish forever {number}"} for number in range(2)]
     for who, asked in zip((first, second), endless, strict=True):
@@ -197,6 +225,7 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "MOST_OF_AN_ADDRESS", 2)
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 2.0)
     data = [RUN["prompt"], "scripted", 0, "{}", "pocket", "pocket", "{}"]
     here, there = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2, 192.0.2.9"}
     for _ in range(2):  # nobody listens to these

@@ -188,7 +188,7 @@ def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RAGDEMO_CACHE", str(tmp_path / "file"))
     folder = cache_folder("x")
     assert folder.is_dir()
-    assert folder != cache_folder("x")
+    assert folder == cache_folder("x") != cache_folder("y")
 
 
 @pytest.mark.parametrize(
@@ -221,3 +221,8 @@ def test_only_what_nobody_has_written_for_long_is_removed(tmp_path: Path) -> Non
     remove_older(tmp_path, 1)
     assert not old.parent.exists()
     remove_older(tmp_path / "nowhere", 1)
+    os.utime(new, (0, 0))
+    remove_older(tmp_path, 1, spared=new.parent)
+    assert new.exists()
+    remove_older(tmp_path, 1)
+    assert not new.exists()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import struct
 import time
 import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from library_world import picture
 
 from ragdemo.errors import UserError
 from ragdemo.images import encode_png
-from ragdemo.library.ingest import ingest
+from ragdemo.library.ingest import ingest, prepared
+from ragdemo.library.session import uploaded
 from ragdemo.library.sources import SMALL_BYTES, ArchiveLimits, zip_source
 
 PNG = encode_png(picture(1))
@@ -94,6 +97,32 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert len(made.skipped) == 20
     assert all("times its size" in one.reason for one in made.skipped)
     assert [row.id for row in made.library.rows] == ["good"]
+
+
+def test_metadata_that_unpack_to_much_are_refused_before_that(tmp_path: Path) -> None:
+    row = b'{"file_name": "good.png", "x": [' + b"[]," * 300 + b"0]}\n"
+    file = packed(tmp_path / "rows.zip", {"good.png": PNG, "metadata.jsonl": row * 30_000})
+    assert file.stat().st_size < 300_000
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"metadata\.jsonl in rows\.zip has over 4 MB"), uploaded(file):
+        pass
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_anywhere_is_one_sentence_or_one_skipped_file(kind: int, tmp_path: Path) -> None:
+    rng, whole = random.Random(kind), packed(tmp_path / "x.zip", {"a.png": PNG, "b.txt": b"x" * 99}, kind)
+    data = whole.read_bytes()
+    for _ in range(400):
+        hurt = bytearray(data)
+        for _ in range(rng.choice([1, 2, 5])):
+            hurt[rng.randrange(len(hurt))] = rng.randrange(256)
+        whole.write_bytes(hurt)
+        with suppress(UserError), uploaded(whole) as source:
+            for entry in source.entries():
+                with suppress(UserError):
+                    prepared(entry)
 
 
 def test_a_member_that_lies_about_its_size_is_cut_and_named(tmp_path: Path) -> None:

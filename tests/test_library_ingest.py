@@ -133,6 +133,8 @@ def test_strange_names_and_captions_are_kept_or_listed(source: Path, tmp_path: P
     [
         ('{"file_name": "a.png", "split": ["eval"]}', "a split that is not a text"),
         ('{"file_name": "a.png", "split": 3}', "a split that is not a text"),
+        ('{"file_name": "a.png", "split": []}', "a split that is not a text"),
+        ('{"file_name": "a.png", "split": false}', "a split that is not a text"),
         ('{"file_name": "a.png", "maker": "\\ud800"}', "cannot be written again"),
         ('{"file_name": "a.png", "split": "\\udfff"}', "a split that is not a text"),
         ('{"file_name": "\\ud800.png"}', "no such image"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 from library_world import ColourEncoder, picture
 
+from ragdemo import sessions
 from ragdemo.errors import UserError
 from ragdemo.library import session
 from ragdemo.library.index import open_index
@@ -18,6 +20,8 @@ from ragdemo.library.ingest import ingest
 from ragdemo.library.searchers import Searchers
 from ragdemo.library.session import UNNAMED, SessionLibrary, Taken, uploaded
 from ragdemo.library.store import NewImage
+from ragdemo.request import OWN_LIBRARY
+from ragdemo.run.inprocess import InProcess
 
 
 def take(library: SessionLibrary, file: Path, group: str = "") -> list[Taken]:
@@ -105,7 +109,7 @@ def test_what_is_drawn_again_replaces_what_was_drawn() -> None:
 def test_a_download_is_a_folder_that_builds_the_same_library(tmp_path: Path) -> None:
     library = SessionLibrary()
     library.add_drawn(drawn(), "zorby fish")
-    built = ingest(library.packed(), tmp_path / "built").library
+    built = ingest(library.packed(tmp_path), tmp_path / "built").library
     assert [(row.id, row.caption, row.extra["species"]) for row in built.rows] == [
         (row.id, row.caption, "zorby fish") for row in library.library.rows
     ]
@@ -123,6 +127,49 @@ def test_nothing_of_it_stays_anywhere_when_the_session_ends(cache: Path) -> None
     del library  # as Gradio drops the state of a visitor who has gone
     gc.collect()
     assert not folder.exists()
+
+
+def test_what_others_servers_left_goes_and_this_ones_stays(cache: Path) -> None:
+    library, left = SessionLibrary(), cache / sessions.OWN_FOLDER / "killed" / "x" / "a.png"
+    library.add_drawn(drawn(), "zorby fish")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x")
+    assert library.folder is not None
+    for path in (left, *library.folder.rglob("*")):
+        os.utime(path, (0, 0))
+    sessions.remove_left()
+    assert not left.exists()
+    assert len(library.library) == 3
+
+
+def test_its_captions_and_what_is_said_of_a_picture_are_bounded(tmp_path: Path) -> None:
+    library = SessionLibrary()
+    take(library, saved(tmp_path, "a.png", 1), "a " * 30)
+    for _ in range(9):
+        name = library.groups[0].name
+        library.rename(name, f"{name} {name}"[:80])
+    with zipfile.ZipFile(tmp_path / "said.zip", "w") as archive:
+        archive.write(saved(tmp_path, "b.png", 2), "b.png")
+        archive.write(saved(tmp_path, "c.png", 3), "a/c.png")
+        rows = [{"file_name": "b.png", "x": "x" * 5000}, {"file_name": "a/c.png", "text": "a " * 500}]
+        archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    _, b = take(library, tmp_path / "said.zip")
+    assert "says over 4,000 characters" in b.skipped[0].reason
+    library.rename("a", "a longer name for what is shown here")
+    assert max(len(row.caption) for row in library.library.rows) == 1000
+
+
+def test_a_library_that_is_gone_is_a_sentence_without_its_folder() -> None:
+    library = SessionLibrary()
+    library.rename("nothing", "something")
+    library.add_drawn(drawn(), "zorby fish")
+    folder = library.folder
+    assert folder is not None
+    (folder / "library.json").unlink()
+    for reader in (lambda: library.library, lambda: InProcess().tools(library=OWN_LIBRARY, own=folder)):
+        with pytest.raises(UserError, match="can no longer be read; add its pictures again") as caught:
+            reader()
+        assert str(folder) not in str(caught.value)
 
 
 def test_each_visitor_has_one_of_their_own() -> None:

@@ -86,6 +86,7 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
             "metadata.jsonl",
             '{"file_name": "a.webp", "text": "t", "id": "i", "sha256": "s", "split": ["eval"]}',
         ),
+        ("metadata.jsonl", '{"file_name": "a.webp", "text": "t", "id": "i", "sha256": "s", "split": []}'),
         ("library.json", "[" * 100_000),
         ("library.json", '{"format": 1, "count": 4, "name": ["x"]}'),
     ],

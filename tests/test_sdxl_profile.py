@@ -11,10 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 from event_grammar import assert_grammar
 from PIL import Image
+from safetensors.numpy import save_file
 from tiny_models import build_assets, save_critic, spec_of
 from tiny_sdxl import build_sdxl
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLForConditionalGeneration
@@ -23,9 +25,11 @@ from ragdemo import profiles
 from ragdemo.cli import main
 from ragdemo.errors import UserError
 from ragdemo.events import Result, Verdict
+from ragdemo.models.base import GENERATOR
 from ragdemo.models.critic import load_critic
-from ragdemo.models.downloads import missing_downloads
-from ragdemo.profiles import SDXL, Download, Profile, get_profile
+from ragdemo.models.downloads import check_downloads, missing_downloads
+from ragdemo.models.registry import Models
+from ragdemo.profiles import PROFILES, SDXL, Download, Profile, get_profile
 from ragdemo.request import Request
 from ragdemo.run.inprocess import InProcess
 
@@ -137,6 +141,39 @@ def test_a_half_downloaded_repository_is_missing(tmp_path: Path, monkeypatch: py
     assert missing_downloads([spec]) == []
     (snapshot / "model.safetensors.index.json").write_text("{")
     assert missing_downloads([spec]) == [needed]
+
+
+def test_a_damaged_file_of_the_hub_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    place = tmp_path / "models--who--what"
+    for commit in ("0" * 40, "1" * 40):
+        (place / "snapshots" / commit / "unet").mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0" * 40)
+    for commit, size in (("0" * 40, 9), ("1" * 40, 30)):
+        save_file({"x": np.zeros(size)}, place / "snapshots" / commit / "unet" / "model.safetensors")
+    file = place / "snapshots" / ("0" * 40) / "unet" / "model.safetensors"
+    needed = Download("who/what", ("unet/*.safetensors",), 1.0)
+    spec = dataclasses.replace(SDXL.spec("generator"), loader="nowhere:load", options={}, downloads=(needed,))
+    whole = file.read_bytes()
+    for data in (whole, whole[:-1], whole[:50], b"", whole + b"x", b"\xff" * 100):
+        file.write_bytes(data)
+        with pytest.raises((UserError, ModuleNotFoundError)) as caught:
+            Models(Profile("hub", {"generator": spec})).get(GENERATOR)
+        said = "unet/model.safetensors of who/what is damaged" in str(caught.value)
+        assert said == (data != whole), str(caught.value)
+    older = dataclasses.replace(spec, downloads=(dataclasses.replace(needed, revision="1" * 40),))
+    check_downloads(older)  # of that revision the file is whole
+
+
+def test_what_is_downloaded_is_of_the_revision_that_is_loaded() -> None:
+    for profile in PROFILES.values():
+        for spec in profile.roles.values():
+            assert {one.revision for one in spec.downloads if one.repository == spec.weights} <= {
+                spec.revision
+            }
 
 
 class serving:  # noqa: N801 (used as a function)

@@ -16,10 +16,11 @@ from tiny_turbo import load, new_adapter, save_turbo
 from ragdemo.errors import UserError
 from ragdemo.events import Reference
 from ragdemo.library.store import Library
-from ragdemo.methods.turbo import cache
+from ragdemo.methods.turbo import cache as features
 from ragdemo.methods.turbo.adapter import check_fits, load_adapter, save_adapter
 from ragdemo.methods.turbo.cache import FeatureCache
 from ragdemo.methods.turbo.condition import HSpaceBlend, Retrieved
+from ragdemo.methods.turbo.retrieval import open_captions
 from ragdemo.methods.turbo.slerp import slerp
 from ragdemo.models.base import Drawing, Drawn, ImageReferences, NoReference, Sampling, Step
 from ragdemo.models.one_step import OneStepDiffusers
@@ -221,9 +222,21 @@ def test_another_unet_keeps_its_features_apart(
     assert features[0] != features[1]
 
 
+def test_what_is_computed_of_a_visitors_library_stays_in_it(
+    generator: OneStepDiffusers, library: Library, cache: Path
+) -> None:
+    private = Library(library.folder, "yours", "1", library.rows, is_private=True)
+    reference = reference_of(private)
+    FeatureCache(private, generator).retrieved(reference, PROMPT, MIDDLE)
+    open_captions(private, generator)
+    assert FeatureCache(private, generator).file(reference.id).is_relative_to(private.folder)
+    assert len(list(private.folder.rglob("*.safetensors"))) == 2
+    assert not list(cache.rglob("*.safetensors"))
+
+
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in memory any more."""
-    monkeypatch.setattr(cache, "_KEPT", type(cache._KEPT)(cache.MOST_KEPT))
+    monkeypatch.setattr(features, "_KEPT", type(features._KEPT)(features.MOST_KEPT))
 
 
 def _refuse(*_: object) -> None:

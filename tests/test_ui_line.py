@@ -20,7 +20,7 @@ from ragdemo.images import image_sha256
 from ragdemo.recipe import UNKNOWN_CONTENT
 from ragdemo.request import MAX_OWN_IMAGES, ImageRef
 from ragdemo.ui import line
-from ragdemo.ui.line import Batches, Line, Place
+from ragdemo.ui.line import Batches, Desk, Line, Place
 from ragdemo.ui.own import Shelf
 
 DRAFT = Draft(Image.new("RGB", (8, 8)), 1.0)
@@ -163,6 +163,38 @@ def test_an_address_has_half_of_the_line_and_no_more(monkeypatch: pytest.MonkeyP
     in_loop(main)
 
 
+def test_an_address_has_half_of_a_desk_and_others_need_not_wait_for_it() -> None:
+    async def main() -> None:
+        desk, held = Desk(2), threading.Event()
+        waiting = [asyncio.ensure_future(desk.do("10.0.0.1", held.wait, 10)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        assert await desk.do("10.0.0.2", lambda: "read") == "read"
+        assert time.monotonic() - begun < 1
+        held.set()
+        assert await asyncio.gather(*waiting) == [True] * 5
+        assert await desk.do("10.0.0.1", lambda: "read") == "read"
+
+    in_loop(main)
+
+
+def test_an_address_has_half_of_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "MOST_OF_AN_ADDRESS", 1)
+
+    async def main() -> None:
+        here = Line()
+        with here.gap("ann", "10.0.0.1"), here.gap("ben", "10.0.0.2"):
+            with (
+                pytest.raises(UserError, match="from your address wait already"),
+                here.gap("bea", "10.0.0.1"),
+            ):
+                pass
+            with here.gap("ann", "10.0.0.1"):  # in the place of the earlier one
+                pass
+
+    in_loop(main)
+
+
 def test_who_is_not_heard_of_is_waited_for_a_little_and_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "UNHEARD_SECONDS", 0.3)
 
@@ -267,7 +299,7 @@ def test_who_gets_a_gap_is_limited() -> None:
         queue, held = Line(), ExitStack()
         with held:
             for number in range(line.MOST_PLACES):
-                held.enter_context(queue.gap(f"visitor-{number}"))
+                held.enter_context(queue.gap(f"visitor-{number}", f"10.0.0.{number}"))
             with pytest.raises(UserError, match="no further run"):
                 held.enter_context(queue.gap("one more"))
 

@@ -6,22 +6,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from library_world import write_small_library
+from library_world import picture, write_small_library
 from playwright.sync_api import Browser, Page, expect
 from quick_method import Endless, Quick
 
 from ragdemo import profiles
 from ragdemo.methods import METHODS
 from ragdemo.profiles import Profile
+from ragdemo.request import OWN_LIBRARY
 from ragdemo.run.base import check_request
 from ragdemo.run.inprocess import InProcess
 from ragdemo.run.offers import Offer, Offers
+from ragdemo.ui import line
 from ragdemo.ui.blocks import Services
 from ragdemo.ui.page import build_page
 from ragdemo.ui.vocabulary import Vocabulary
 from scripts.browser import serve, visit
+from tests.hostile.visitor import Visitor
 from tests.scripted_page import RUN
 
 PAINTED = """() => {
@@ -216,6 +220,28 @@ def test_between_two_pictures_another_visitors_run_goes_first(
         drawn = drawn_of(live, "many cars")
         assert set(drawn) == {f"many cars/{turn}" for turn in range(8)}
         assert len(drawn) <= 9  # only the one in the making is drawn again
+
+
+def test_typing_finds_pictures_in_ones_own_library(page: Page, live: Live, tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "cup.png")
+    page.get_by_role("tab", name="Library").click()
+    page.locator("#own-library-files input[type=file]").set_input_files(tmp_path / "cup.png")
+    expect(page.locator("#library-summary")).to_contain_text("1 picture", timeout=RUN)
+    page.get_by_role("tab", name="Explore").click()
+    type_in(page, "a red cup")
+    shown(page, "a red cup")
+    assert live.quick.requests[-1].library == OWN_LIBRARY
+
+
+def test_nothing_is_drawn_for_those_who_have_gone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "UNHEARD_SECONDS", 0.3)
+    live.quick.requests.clear()
+    stranger = Visitor(live.address)  # asks, and never listens
+    event = stranger.event("follow")
+    stranger.call(event, stranger.values(event, prompt="a red car")).raise_for_status()
+    time.sleep(1.5)
+    assert live.quick.requests == []
+    stranger.http.close()
 
 
 def test_a_run_that_breaks_says_so_and_the_next_letter_mends_it(page: Page) -> None:

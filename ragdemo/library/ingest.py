@@ -211,7 +211,7 @@ def _files(pairs: Sequence[tuple[Decided, bytes]]) -> dict[str, bytes]:
 
 
 def _check_extra(extra: dict[str, Any]) -> None:
-    if not is_text(extra.get("split") or ""):
+    if extra.get("split") is not None and not is_text(extra["split"]):
         raise UserError(f"{METADATA_FILE} gives it a split that is not a text; correct it.")
     try:
         writable = is_text(json.dumps(extra, ensure_ascii=False))

@@ -19,7 +19,7 @@ from typing import Any
 from ragdemo.errors import UserError
 from ragdemo.files import slug, write_atomically
 from ragdemo.images import image_sha256
-from ragdemo.library.ingest import caption_from_name, new_id, prepared
+from ragdemo.library.ingest import MAX_CAPTION_CHARACTERS, caption_from_name, new_id, prepared
 from ragdemo.library.metadata import line_of
 from ragdemo.library.sources import ArchiveLimits, Entry, Skipped, Source, skipped_file, zip_source
 from ragdemo.library.store import (
@@ -38,7 +38,8 @@ from ragdemo.sessions import SessionFolder, new_session_folder
 MOST_PICTURES = 300
 MOST_BYTES = 64_000_000
 LONGEST_SIDE = 768
-LIMITS = ArchiveLimits(members=5_000, unpacked=400_000_000)
+LIMITS = ArchiveLimits(members=5_000, unpacked=400_000_000, metadata=4_000_000)
+MOST_SAID = 4_000  # characters that a picture's metadata may have: the page keeps them
 UNNAMED = "pictures of yours"
 _LONGEST_NAME = 80
 _FULL = f"Your library is full: it takes {MOST_PICTURES} pictures and {MOST_BYTES // 10**6} MB. Remove some first."
@@ -71,12 +72,21 @@ def uploaded(file: Path) -> Iterator[Source]:
         yield Source(1, lambda: iter([Entry(file.name, "", lambda: file)]))
 
 
+def open_own(folder: Path) -> Library:
+    """The library of a session; raises `UserError`, which names no folder, if it is gone or damaged."""
+    try:
+        return open_library(folder)
+    except UserError as error:
+        raise UserError("Your library can no longer be read; add its pictures again.") from error
+
+
 class SessionLibrary:
     """The library of one visitor; threads may share it."""
 
     def __init__(self) -> None:
         self._changing = threading.RLock()
         self._folder: SessionFolder | None = None
+        self._packed: SessionFolder | None = None
         self._rows: list[dict[str, Any]] = []
         self._pixels: dict[str, str] = {}  # of every picture, by the hash of its pixels
         self._bytes: dict[str, int] = {}
@@ -97,7 +107,7 @@ class SessionLibrary:
         """The library as it is now; raises `UserError` while it is empty."""
         if self.folder is None:
             raise UserError("Your library is empty; add pictures to it, or invent something.")
-        return open_library(self.folder)
+        return open_own(self.folder)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -114,6 +124,7 @@ class SessionLibrary:
         """
         try:
             made = prepared(entry, LONGEST_SIDE)
+            _check_said(made.extra)
         except UserError as error:
             return Taken(skipped=(skipped_file(entry.name, str(error)),))
         folder = PurePosixPath(entry.name).parent.name
@@ -151,7 +162,8 @@ class SessionLibrary:
             for row in self._rows:
                 if row["group"] == group:
                     row |= {"group": new, "text": _renamed(row["text"], group, new)}
-            self._write()
+            if self._rows:
+                self._write()
 
     def remove(self, group: str) -> None:
         """Remove a group with its pictures."""
@@ -163,19 +175,27 @@ class SessionLibrary:
             for row in gone:
                 self._forget(row)
 
-    def packed(self) -> Path:
-        """A zip archive of the library as a folder that `library build` reads; raises `UserError` while it is empty."""
-        library = self.library
-        path = library.folder / ".download" / f"{slug(self.groups[0].name)}-library.zip"
-        path.parent.mkdir(exist_ok=True)
-        with (
-            self._changing,
-            zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive,
-        ):  # they are compressed already
-            archive.writestr(METADATA_FILE, "".join(map(line_of, self._rows)))
-            for row in self._rows:
-                archive.write(library.folder / row["file_name"], row["file_name"])
-        return path
+    def packed(self, place: Path) -> Path:
+        """A zip archive below `place` of the library as a folder that `library build` reads.
+
+        It goes with the next one, with the next change, and with the library. Raises `UserError` while the library is
+        empty, and if there is no room.
+        """
+        with self._changing:
+            library = self.library
+            self._packed = new_session_folder(place)
+            path = self._packed.path / f"{slug(self.groups[0].name)}-library.zip"
+            try:
+                with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # they are compressed already
+                    archive.writestr(METADATA_FILE, "".join(map(line_of, self._rows)))
+                    for row in self._rows:
+                        archive.write(library.folder / row["file_name"], row["file_name"])
+            except OSError as error:
+                self._packed = None
+                raise UserError(
+                    f"The library cannot be packed ({error.strerror}); try again later."
+                ) from error
+            return path
 
     def delete(self) -> None:
         """Remove everything."""
@@ -183,7 +203,7 @@ class SessionLibrary:
             self._rows, self._pixels, self._bytes = [], {}, {}
             if self._folder:
                 self._folder.delete()
-            self._folder = None
+            self._folder = self._packed = None
 
     def _check_room(self, size: int, count: int = 1) -> None:
         if len(self._rows) + count > MOST_PICTURES or sum(self._bytes.values()) + size > MOST_BYTES:
@@ -205,6 +225,7 @@ class SessionLibrary:
 
     def _write(self) -> None:
         assert self._folder is not None, "rows have a folder"
+        self._packed = None  # it is out of date
         text = "".join(map(line_of, self._rows))
         write_atomically(self._folder.path / METADATA_FILE, text.encode())
 
@@ -218,4 +239,9 @@ class SessionLibrary:
 def _renamed(caption: str, old: str, new: str) -> str:
     """A caption with a group's new name: in the place of the old one, or as the whole of it."""
     pattern = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)", re.IGNORECASE)
-    return pattern.sub(lambda _: new, caption) if pattern.search(caption) else new
+    return pattern.sub(lambda _: new, caption)[:MAX_CAPTION_CHARACTERS] if pattern.search(caption) else new
+
+
+def _check_said(extra: Mapping[str, Any]) -> None:
+    if len(json.dumps(extra)) > MOST_SAID:
+        raise UserError(f"{METADATA_FILE} says over {MOST_SAID:,} characters of it; shorten that.")

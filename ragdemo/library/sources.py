@@ -6,8 +6,10 @@ byte is unpacked. Tables of pictures are in `ragdemo.library.tables`.
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +26,6 @@ from ragdemo.library.metadata import is_inside, is_text, metadata_rows, read_met
 from ragdemo.library.store import METADATA_FILE
 
 MAX_SIDECAR_BYTES = 100_000
-MAX_METADATA_BYTES = 256_000_000
 MOST_EXPANSION = 200  # a picture hardly shrinks in an archive; more than this is made to fill a memory
 SMALL_BYTES = 10_000_000  # what may expand as it likes
 _UTF8_NAME = 0x800
@@ -35,7 +36,11 @@ _CANNOT_UNPACK = (
     ValueError,
     NotImplementedError,
     EOFError,
+    IndexError,
+    MemoryError,
     RuntimeError,
+    lzma.LZMAError,
+    struct.error,
     zlib.error,
 )
 
@@ -76,10 +81,11 @@ class Source:
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How many members an archive may have, and how many bytes its pictures may have once they are unpacked."""
+    """How many members an archive may have, and how many bytes its pictures and its metadata, once unpacked."""
 
     members: int = 500_000
     unpacked: int = 200_000_000_000
+    metadata: int = 256_000_000
 
 
 def folder_source(folder: Path) -> Source:
@@ -166,11 +172,10 @@ class _Archive:
             return {}
         nearest = min(files, key=lambda name: (name.count("/"), name))
         info = members[nearest]
-        if info.file_size > MAX_METADATA_BYTES:
-            raise UserError(
-                f"{nearest} in {self.label} has over {MAX_METADATA_BYTES // 10**6} MB; shorten it."
-            )
-        text = self._unpacked(info, MAX_METADATA_BYTES).decode("utf-8-sig", errors="surrogateescape")
+        most = self.limits.metadata
+        if info.file_size > most:
+            raise UserError(f"{nearest} in {self.label} has over {most // 10**6} MB; shorten it.")
+        text = self._unpacked(info, most).decode("utf-8-sig", errors="surrogateescape")
         top = PurePosixPath(nearest).parent
         return {str(top / name): row for name, row in _checked(metadata_rows(text, nearest), nearest).items()}
 

@@ -232,7 +232,7 @@ def _read_rows(folder: Path) -> Iterator[Row]:
         wrong = [column for column in COLUMNS if not is_text(data.get(column))]
         if not wrong and not is_inside(data["file_name"]):
             wrong = ["file_name"]
-        if not is_text(data.get("split") or ""):
+        if data.get("split") is not None and not is_text(data["split"]):
             wrong.append("split")
         if wrong:
             raise UserError(

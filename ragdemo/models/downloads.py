@@ -15,6 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from ragdemo.errors import UserError
 from ragdemo.profiles import Download, Profile, Spec
 
+_LONGEST_HEADER = 100_000_000  # bytes, as the format has it
+
 
 def downloads_allowed() -> bool:
     """Whether the environment's `RAGDEMO_ALLOW_DOWNLOAD` says that what is missing may be fetched."""
@@ -44,7 +46,7 @@ def require_downloads(profile: Profile, roles: Iterable[str], allowed: bool | No
         what = f"downloading {download.repository}, {download.gigabytes:.1f} GB"
         print(f"ragdemo: {what}", file=sys.stderr, flush=True)
         try:
-            snapshot_download(download.repository, allow_patterns=list(download.patterns))
+            _snapshot(download)
         except (OSError, ValueError, HfHubHTTPError) as error:
             cause = " ".join(str(error).split())[:160]
             raise UserError(
@@ -53,13 +55,49 @@ def require_downloads(profile: Profile, roles: Iterable[str], allowed: bool | No
             ) from error
 
 
+def check_downloads(spec: Spec) -> None:
+    """Compare the size of a spec's weights from the hub with what their own headers say of it.
+
+    Raises `UserError` with the first file that is damaged, at the spec's revision, and the remedy.
+    """
+    for download in filter(_is_here, spec.downloads):  # of what is missing the loader speaks
+        snapshot = _snapshot(download, local_files_only=True)
+        for file in sorted(snapshot.rglob("*.safetensors")):
+            name, size = file.relative_to(snapshot).as_posix(), file.stat().st_size
+            if any(fnmatch(name, pattern) for pattern in download.patterns) and size != _stated_size(file):
+                raise UserError(
+                    f"The file {name} of {download.repository} is damaged: its {size:,} bytes are not what its header "
+                    f"says; download it again with `hf download {download.repository} {name} --force-download`."
+                )
+
+
+def _stated_size(file: Path) -> int:
+    """How many bytes a safetensors file should have; -1 if its header cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        parts = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return -1
+    return 8 + length + max(parts, default=0)
+
+
+def _snapshot(download: Download, *, local_files_only: bool = False) -> Path:
+    """The folder of a repository at its revision; see `snapshot_download`."""
+    found = snapshot_download(
+        download.repository,
+        revision=download.revision,
+        allow_patterns=list(download.patterns),
+        local_files_only=local_files_only,
+    )
+    return Path(found)
+
+
 def _is_here(download: Download) -> bool:
     """Whether the cache can be read and its snapshot has a file for each pattern and every shard of an index."""
     try:
-        patterns = list(download.patterns)
-        snapshot = Path(
-            snapshot_download(download.repository, allow_patterns=patterns, local_files_only=True)
-        )
+        snapshot = _snapshot(download, local_files_only=True)
         files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
         shards = {
             (index.parent / name).relative_to(snapshot).as_posix()

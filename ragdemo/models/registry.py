@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ragdemo.models.base import ONE_AT_A_TIME, Role
+from ragdemo.models.downloads import check_downloads
 from ragdemo.profiles import Profile
 from ragdemo.weights import check_files
 
@@ -28,8 +29,9 @@ class Models:
         if role.name not in self._loaded:  # what is loaded waits for no other
             with ONE_AT_A_TIME:
                 if role.name not in self._loaded:
-                    for place in filter(os.path.isabs, [spec.weights, spec.options.get("adapter") or ""]):
+                    for place in filter(os.path.isabs, spec.folders):
                         check_files(Path(place), spec.remedy)
+                    check_downloads(spec)
                     module, function = spec.loader.split(":")
                     self._loaded[role.name] = getattr(import_module(module), function)(spec, self._device)
         return cast(T, self._loaded[role.name])

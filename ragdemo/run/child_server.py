@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ragdemo.errors import ModelError, UserError
+from ragdemo.log import BoundedLog
 from ragdemo.run.imports import cannot_load, is_failed_import, needs_new_process
 
 VALUE, END, ERROR, UNUSABLE = "value", "end", "error", "unusable"
@@ -56,6 +57,7 @@ def serve() -> None:
     control = Connection(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr = BoundedLog(sys.stderr)  # type: ignore[assignment]
     address, key, factories, heartbeat, greeting = control.recv()
     try:
         listener = Listener(address, backlog=64)

@@ -21,7 +21,8 @@ from ragdemo.errors import ModelError, UserError
 from ragdemo.events import Event, Reference
 from ragdemo.files import without_folders
 from ragdemo.library.catalogue import Catalogue
-from ragdemo.library.store import Library, open_library
+from ragdemo.library.session import open_own
+from ragdemo.library.store import Library
 from ragdemo.methods import get_method
 from ragdemo.methods.base import Tools
 from ragdemo.methods.closed import run_within_vocabulary
@@ -203,9 +204,8 @@ class InProcess:
 
     def _opened(self, library: str, own: Path | None) -> Library:
         """The library of a name; that of a visitor is in the folder `own`."""
-        return (
-            open_library(own) if library == OWN_LIBRARY and own is not None else self.catalogue.open(library)
-        )
+        is_own = library == OWN_LIBRARY and own is not None
+        return open_own(own) if is_own and own is not None else self.catalogue.open(library)
 
     def _searcher(self, models: Models, library: Library) -> LibrarySearcher:
         from ragdemo.library.search import read_known_words

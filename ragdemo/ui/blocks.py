@@ -36,12 +36,18 @@ SENTENCES = (UserError, ModelError)
 _LOG = logging.getLogger(__name__)
 
 
+def value_in(event: gr.EventData, name: str) -> Any:
+    """What an event carries under a name; None if it carries no such thing."""
+    try:
+        return getattr(event, name, None)
+    except TypeError:  # it carries nothing at all
+        return None
+
+
 def carried(event: gr.EventData, name: str) -> str:
     """What an event carries under a name, as a text; empty if it carries no such thing."""
-    try:
-        return str(getattr(event, name, ""))
-    except TypeError:  # it carries nothing at all
-        return ""
+    value = value_in(event, name)
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True)

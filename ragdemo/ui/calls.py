@@ -27,7 +27,7 @@ async def check_call(request: Request) -> None:
     Two calls that wait with an empty session hash end Gradio's queue for everybody; some components open any file that
     a call names, and fetch any address.
     """
-    if "json" not in request.headers.get("content-type", ""):
+    if "json" not in request.headers.get("content-type", "").lower():
         return  # an upload, which its endpoint reads as it comes
     try:
         body = await request.json()

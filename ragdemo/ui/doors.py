@@ -33,11 +33,13 @@ _CLOSED = (
     "component_server",
     "custom_component",
     "deep_link",
+    "file/",
     "file=http:",
     "file=https:",
     "process_recording",
     "proxy=",
     "stream/",
+    "undo-vibe-",
     "vibe-",
 )
 _POLICY = "; ".join(

@@ -75,7 +75,7 @@ class Explore:
         self._wire(quiet)
         self.invented: Any = None
         if panel is not None:
-            self.invented = wire_invent(panel, self.runs, self.blocks, services.catalogue, quiet)
+            self.invented = wire_invent(panel, self.runs, self.blocks, lines.reading, quiet)
 
     @property
     def link_outputs(self) -> list[Any]:

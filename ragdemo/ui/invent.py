@@ -14,15 +14,16 @@ from markupsafe import Markup
 from ragdemo.errors import UserError
 from ragdemo.library.session import SessionLibrary
 from ragdemo.request import OWN_LIBRARY
-from ragdemo.ui.blocks import Blocks, Updates
+from ragdemo.ui.blocks import Blocks, Updates, value_in
 from ragdemo.ui.choice import libraries_of
+from ragdemo.ui.doors import caller_of
 from ragdemo.ui.markup import render
 from ragdemo.ui.story import Story
 from ragdemo.ui.style import html
 
 if TYPE_CHECKING:
     from ragdemo.invention import Invention, Inventor
-    from ragdemo.library.catalogue import Catalogue
+    from ragdemo.ui.line import Desk
     from ragdemo.ui.runs import Runs
 
 TITLE = "✦ Invent one: a thing that no model has ever seen"
@@ -78,40 +79,44 @@ def build_invent(inventor: Inventor, quiet: dict[str, Any]) -> InventPanel:
     return panel
 
 
-def wire_invent(
-    panel: InventPanel, runs: Runs, blocks: Blocks, catalogue: Catalogue, quiet: dict[str, Any]
-) -> Any:
-    """Draw what is invented into the visitor's library, and let the browser ask for it; returns the event."""
-    ask = blocks.ask
+def wire_invent(panel: InventPanel, runs: Runs, blocks: Blocks, desk: Desk, quiet: dict[str, Any]) -> Any:
+    """Draw what is invented into the visitor's library, and let the browser ask for it; returns the event.
 
-    def invent(data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
+    Who draws waits at the `desk`.
+    """
+    ask, catalogue = blocks.ask, blocks.services.catalogue
+
+    def drawn(data: Mapping[Any, Any], choice: Mapping[str, str]) -> Updates:
         own: SessionLibrary = data[blocks.own]
-        choice = choice_of(event)
-        if runs.line.holds(visit.session_hash or ""):
-            return {panel.result: panel.sentence(_BUSY)}
-        try:
-            made = panel.inventor.invent(choice, choice.get("name", ""))
-            own.add_drawn(made.images, made.name)
-            request = runs.request({**data, ask.prompt: made.prompt, ask.library: OWN_LIBRARY}, None)
-        except UserError as error:
-            return {panel.result: panel.sentence(str(error))}
+        made = panel.inventor.invent(choice, choice.get("name", ""))
+        request = runs.request({**data, ask.prompt: made.prompt, ask.library: OWN_LIBRARY}, None)
+        own.add_drawn(made.images, made.name)
         return {
             ask.prompt: made.prompt,
             ask.library: gr.update(**libraries_of(catalogue, own, OWN_LIBRARY)),
             blocks.story: Story(request=request),
+            blocks.own: own,
             panel.result: panel.shown(made),
             panel.place: gr.update(open=False),
             **blocks.say("Starting …", "opened"),
         }
 
+    async def invent(data: dict[Any, Any], event: gr.EventData, visit: gr.Request) -> Updates:
+        if runs.line.holds(visit.session_hash or ""):
+            return {panel.result: panel.sentence(_BUSY)}
+        try:
+            return await desk.do(caller_of(visit)[0], drawn, data, choice_of(event))
+        except UserError as error:
+            return {panel.result: panel.sentence(str(error))}
+
     inputs = {*ask.inputs, blocks.story, blocks.shelf, blocks.own}
-    outputs = [ask.prompt, ask.library, blocks.story, panel.result, panel.place, ask.actions]
+    outputs = [ask.prompt, ask.library, blocks.story, blocks.own, panel.result, panel.place, ask.actions]
     return panel.form.submit(invent, inputs, outputs, preprocess=False, **quiet)
 
 
 def choice_of(event: gr.EventData) -> dict[str, str]:
     """What a form's event says is chosen, and under `name` what was typed."""
-    said = getattr(event, "choice", None)
+    said = value_in(event, "choice")
     return {str(key): str(value) for key, value in said.items()} if isinstance(said, Mapping) else {}
 
 

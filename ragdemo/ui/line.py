@@ -166,22 +166,29 @@ def _check_room(places: Collection[Place], address: str) -> None:
 
 
 class Desk:
-    """Does some calls at once, each in a thread of its own; the others wait, with the line's limits."""
+    """Does some calls at once, each in a thread of its own; the others wait, with the line's limits.
+
+    An address has half of the workers, so that there is always one for somebody else.
+    """
 
     def __init__(self, workers: int) -> None:
-        self._limiter = CapacityLimiter(workers)
+        self._workers, self._limiter = workers, CapacityLimiter(workers)
         self._waiting: Counter[str] = Counter()
+        self._shares: dict[str, CapacityLimiter] = {}
 
     async def do(self, address: str, function: Callable[..., T], *arguments: object) -> T:
         """What a function returns; raises `UserError` if too many wait, all in all or of an address."""
         if self._waiting.total() >= MOST_PLACES or self._waiting[address] >= MOST_OF_AN_ADDRESS:
             raise UserError(_BUSY)
         self._waiting[address] += 1
+        share = self._shares.setdefault(address, CapacityLimiter(self._workers // 2))
         try:
-            return await run_sync(function, *arguments, limiter=self._limiter)
+            async with share:
+                return await run_sync(function, *arguments, limiter=self._limiter)
         finally:
             self._waiting[address] -= 1
-            self._waiting += Counter()  # without addresses at nought
+            if not self._waiting[address]:
+                del self._waiting[address], self._shares[address]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,6 @@ from ragdemo.request import Request
 from ragdemo.ui.blocks import SENTENCES, Blocks, Services, Updates
 from ragdemo.ui.doors import caller_of
 from ragdemo.ui.line import Batches, Line, Place
-from ragdemo.ui.own import Shelf
 from ragdemo.ui.story import Phase, Story, begin, chapter_states
 
 LOADING = "The models are still loading; the run starts as soon as they are ready."
@@ -37,9 +37,14 @@ class Live:
         blocks: Blocks,
         line: Line,
         request_of: Callable[[Mapping[Any, Any], Request | None], Request],
+        start: Callable[..., Iterator[Event]],
     ) -> None:
-        """`request_of` says what the column asks for, given what was asked before."""
-        self._services, self._blocks, self._line, self._request_of = services, blocks, line, request_of
+        """`request_of` says what the column asks for, given what was asked before.
+
+        `start` begins a run of a request and what is known of it, with the visitor's `shelf` and library `own`.
+        """
+        self._services, self._blocks, self._line = services, blocks, line
+        self._request_of, self._start = request_of, start
 
     async def follow(self, data: Mapping[Any, Any], visit: gr.Request) -> AsyncGenerator[Updates, None]:
         """The page as it follows the column; nothing any more as soon as the visitor asks for something newer."""
@@ -50,8 +55,9 @@ class Live:
                 request, known = await asyncio.to_thread(self._asked, data)
                 if request is None:
                     return
-                shelf: Shelf = data[self._blocks.shelf]
-                async with aclosing(self._pages(request, known, shelf, place)) as pages:
+                mine = {"shelf": data[self._blocks.shelf], "own": data[self._blocks.own]}
+                start = partial(self._start, **mine)
+                async with aclosing(self._pages(request, known, start, place)) as pages:
                     async for page in pages:
                         if place.left:
                             return
@@ -77,14 +83,16 @@ class Live:
         return request, self._services.method(request.method).still_known(request, before.request, events)
 
     async def _pages(
-        self, request: Request, known: Sequence[Event], shelf: Shelf, place: Place
+        self, request: Request, known: Sequence[Event], start: Callable[..., Iterator[Event]], place: Place
     ) -> AsyncGenerator[Updates, None]:
         story, is_whole = begin(request, known), False
-        while story.phase is Phase.RUNNING and not place.left:
+        while story.phase is Phase.RUNNING:
             async for page in self._waited(request, place):
                 yield page
+            if place.left:  # nobody draws for those who have gone
+                return
             story = begin(request, known)
-            async with aclosing(self._drawn(story, shelf, place)) as stories:
+            async with aclosing(self._drawn(story, start, place)) as stories:
                 async for story in stories:
                     if not is_whole and self._has_row(story):
                         is_whole = True
@@ -102,13 +110,12 @@ class Live:
         if status.state != "ready":
             yield self._blocks.say(LOADING, "running")
 
-    async def _drawn(self, story: Story, shelf: Shelf, place: Place) -> AsyncGenerator[Story, None]:
+    async def _drawn(
+        self, story: Story, start: Callable[..., Iterator[Event]], place: Place
+    ) -> AsyncGenerator[Story, None]:
         """The run after each batch of events; it still runs in the end if it made way for another visitor's."""
-        assert story.request is not None
-        pictures = shelf.pictures(story.request.choices.own)
-        events = self._services.runner.run(story.request, story.events, pictures)
         try:
-            with Batches(events, place) as taken:
+            with Batches(await asyncio.to_thread(start, story.request, story.events), place) as taken:
                 async for batch in taken:
                     story = story.after(batch)
                     yield story

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ KEPT = (
 )
 _AT_A_TIME = 8
 _MOST_NAMED = 6
+_MOST_COVERS = 96  # pictures that are shown of all groups together
 _SCRIPT = Path(__file__).with_name("groups.js").read_text(encoding="utf-8")
 
 
@@ -70,12 +72,12 @@ class OwnLibrary:
         self.added = self.files.upload(
             self._add,
             [self.files, self.name, own, profile],
-            [self.progress, self.files],
+            [self.progress, self.files, own],
             api_visibility="private",
             show_progress="hidden",
             concurrency_limit=None,  # who waits, waits in a line of the page's own
         )
-        self.changed = self.groups.click(self._change, own, self.progress, **quiet)
+        self.changed = self.groups.click(self._change, own, [self.progress, own], **quiet)
         self.pack.click(self._pack, own, [self.packed, self.progress], **quiet)
 
     @property
@@ -90,17 +92,20 @@ class OwnLibrary:
 
     async def _add(
         self, files: list[str] | None, name: str | None, own: SessionLibrary, profile: str, visit: gr.Request
-    ) -> AsyncGenerator[tuple[Any, Any], None]:
-        """Take files in, where all pictures are read, and say how far it is."""
+    ) -> AsyncGenerator[tuple[Any, Any, Any], None]:
+        """Take files in, where all pictures are read, and say how far it is.
+
+        The library is set anew, as Gradio deletes no state that never was.
+        """
         steps = self._taking(files or (), name or "", own, profile)
         try:
             while (said := await self._reading.do(caller_of(visit)[0], next, steps, None)) is not None:
-                yield said, gr.skip()
+                yield said, gr.skip(), own
         except UserError as error:
-            yield _said(fault=str(error)), gr.skip()
+            yield _said(fault=str(error)), gr.skip(), own
         finally:
             steps.close()
-        yield gr.skip(), None
+        yield gr.skip(), None, own
 
     def _taking(
         self, files: Sequence[str], name: str, own: SessionLibrary, profile: str
@@ -143,21 +148,24 @@ class OwnLibrary:
         except SENTENCES:
             return  # the first search says it
 
-    def _change(self, own: SessionLibrary, event: gr.EventData) -> Markup:
+    async def _change(
+        self, own: SessionLibrary, event: gr.EventData, visit: gr.Request
+    ) -> tuple[Markup, SessionLibrary]:
         """Rename or remove a group."""
-        act, group = carried(event, "act"), carried(event, "id")
+        group, name = carried(event, "id"), carried(event, "name")
+        changes = {"rename": partial(own.rename, group, name), "remove": partial(own.remove, group)}
         try:
-            if act == "rename":
-                own.rename(group, carried(event, "name"))
-            elif act == "remove":
-                own.remove(group)
+            if (change := changes.get(carried(event, "act"))) is not None:
+                await self._reading.do(caller_of(visit)[0], change)
         except UserError as error:
-            return _said(fault=str(error))
-        return Markup("")
+            return _said(fault=str(error)), own
+        return Markup(""), own
 
-    def _pack(self, own: SessionLibrary) -> tuple[Any, Markup]:
+    async def _pack(self, own: SessionLibrary, visit: gr.Request) -> tuple[Any, Markup]:
+        """Pack the library where Gradio may send it from."""
         try:
-            path = own.packed()
+            place = Path(self.packed.GRADIO_CACHE)
+            path = await self._reading.do(caller_of(visit)[0], own.packed, place)
         except UserError as error:
             return gr.update(visible=False), _said(fault=str(error))
         size = path.stat().st_size / 1e6
@@ -165,15 +173,18 @@ class OwnLibrary:
 
 
 def _groups(own: SessionLibrary) -> Markup:
+    """The groups with their first pictures; nothing while another press changes them."""
+    groups, shown = own.groups, []
+    each = max(1, min(4, _MOST_COVERS // max(1, len(groups))))
     try:
         library = own.library
+        for place, group in enumerate(groups):
+            ids = group.ids[: each if place < _MOST_COVERS else 0]
+            images = [library.image(image_id) for image_id in ids]
+            shown.append({"name": group.name, "count": len(group.ids), "images": images})
     except UserError:
-        return render("groups.html", groups=[])
-    groups = [
-        {"name": group.name, "count": len(group.ids), "images": [library.image(i) for i in group.ids[:4]]}
-        for group in own.groups
-    ]
-    return render("groups.html", groups=groups)
+        shown = []
+    return render("groups.html", groups=shown)
 
 
 def _said(**values: Any) -> Markup:

@@ -63,7 +63,7 @@ class Runs:
 
     def __init__(self, services: Services, blocks: Blocks, line: Line) -> None:
         self._services, self._blocks, self.line = services, blocks, line
-        self._live = Live(services, blocks, line, self.request)
+        self._live = Live(services, blocks, line, self.request, self._iterate)
 
     @property
     def outputs(self) -> list[Any]:

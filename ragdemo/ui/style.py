@@ -102,6 +102,7 @@ def launch_options() -> dict[str, Any]:
         "head": f"{HEAD}<style>{CSS_FILE.read_text(encoding='utf-8')}</style>",
         "footer_links": ["api"],
         "run_history": False,
+        "enable_monitoring": False,
         "max_file_size": MAX_FILE_BYTES,
         "state_session_capacity": 500,
         "max_threads": MOST_PLACES + 32,  # who waits in line holds one of Gradio's workers

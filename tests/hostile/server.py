@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.hostile import tiny
 from tests.hostile.visitor import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,7 @@ UP_SECONDS = 120
 
 @dataclass(frozen=True)
 class Server:
-    """`python app.py` while it runs; `home` is all that it may write to."""
+    """`app.py` while it runs; `home` is all that it may write to."""
 
     address: str
     process: subprocess.Popen[bytes]
@@ -45,10 +46,19 @@ class Server:
         blocks = re.findall(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*.*", text)
         return [block for block in blocks if _OURS.search(block)], len(blocks)
 
-    def megabytes(self) -> float:
-        """The memory of the page's process; the models have one of their own."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+    def megabytes(self, process: int = 0) -> float:
+        """The memory of a process, by default of the page's; the models have one of their own."""
+        status = Path(f"/proc/{process or self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1000
+
+    def peak_megabytes(self) -> float:
+        """The most memory that the page's process ever had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
+
+    def handles(self) -> int:
+        """The open files and the threads of the page's process."""
+        return sum(len(os.listdir(f"/proc/{self.process.pid}/{kind}")) for kind in ("fd", "task"))
 
     def models(self) -> int:
         """The number of the models' process."""
@@ -63,11 +73,12 @@ def serving(home: Path, port: int, **environment: str) -> Iterator[Server]:
     log = home / "log"
     names = {"HOME": home, "RAGDEMO_CACHE": home / "cache", "RAGDEMO_LIBRARIES": home / "libraries"}
     places = {name: str(path) for name, path in names.items()}
+    places[tiny.VARIABLE] = str(tiny.write(home / "tiny", home / "libraries"))
     settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_TEMP")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"],
+            [sys.executable, "-m", "tests.hostile.app"],
             cwd=ROOT,
             env=inherited | places | settings | environment,
             stdout=output,

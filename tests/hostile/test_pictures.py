@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from strange_images import FORMATS, MODES
 from ragdemo.errors import UserError
 from ragdemo.images import read_image
 from ragdemo.library.ingest import ingest
+from ragdemo.library.session import MOST_PICTURES, SessionLibrary, uploaded
 from ragdemo.recipe import PNG_KEY, read_png
 from ragdemo.ui.own import Shelf
 
@@ -31,7 +33,7 @@ def strange_pictures(count: int) -> Iterator[tuple[str, bytes]]:
         buffer = io.BytesIO()
         try:
             image.save(buffer, kind, **_metadata(rng, kind))
-        except Exception:  # noqa: BLE001 - what Pillow raises on metadata that it cannot write
+        except Exception:  # noqa: BLE001 (SyntaxError, struct.error, AttributeError: whatever Pillow cannot write)
             continue
         data = bytearray(buffer.getvalue())
         for _ in range(rng.choice([0, 0, 1, 3])):
@@ -72,7 +74,7 @@ def test_any_picture_is_read_or_refused_in_one_sentence(whole: bool, tmp_path: P
         files.append(source / name)
         files[-1].write_bytes(data)
     for file in files:
-        for door in (_own, read_image, read_png):
+        for door in (_own, read_image, read_png, _taken):
             try:
                 door(file)
                 read += 1
@@ -86,6 +88,30 @@ def test_any_picture_is_read_or_refused_in_one_sentence(whole: bool, tmp_path: P
     made = ingest(source, tmp_path / "library")
     listed = {one.file_name for one in (*made.skipped, *made.duplicates)}
     assert len(made.library.rows) + len(listed) == len(files)
+    for start in range(0, len(files), MOST_PICTURES):
+        _check_archive(files[start : start + MOST_PICTURES], tmp_path / "many.zip")
+
+
+def _check_archive(files: list[Path], archive: Path) -> None:
+    """All pictures of an archive are taken, known or named."""
+    with zipfile.ZipFile(archive, "w") as packing:
+        for file in files:
+            packing.write(file, file.name)
+    library = SessionLibrary()
+    with uploaded(archive) as source:
+        found = [library.take(entry) for entry in source.entries()]
+        assert len(source.skipped) + len(found) == len(files)
+    assert all(len(one.ids) + one.known + len(one.skipped) == 1 for one in found)
+    assert len(library) == sum(len(one.ids) for one in found)
+
+
+def _taken(file: Path) -> None:
+    library = SessionLibrary()
+    with uploaded(file) as source:
+        (found,) = (library.take(entry) for entry in source.entries())
+    for one in found.skipped:
+        raise UserError(f"{one.file_name}: {one.reason}")
+    assert library.library.image(*found.ids).mode == "RGB"
 
 
 def _own(file: Path) -> None:

@@ -6,13 +6,27 @@ import random
 from contextlib import suppress
 
 import pytest
+from library_world import picture
 from playwright.sync_api import Error, Page
 
+from ragdemo.images import encode_png
 from tests.scripted_page import ScriptedPage, ask, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.hostile]
 CLICK = "selector => document.querySelector(selector)?.click()"
-PRESSES = ["#run", "#stop", ".candidates .acts button", ".card.used .acts button", "#check button", "#dice"]
+PRESSES = [
+    "#run",
+    "#stop",
+    ".candidates .acts button",
+    ".card.used .acts button",
+    "#check button",
+    "#dice",
+    "#chips button",
+    "#invent-form [data-roll]",
+    "#invent-form [type=submit]",
+    "#own-list button",
+    "#own-library-groups button",
+]
 PROMPTS = [
     "a quixel butterfly in the snow",
     "a robot in the city",
@@ -31,8 +45,10 @@ def test_presses_in_any_order_leave_a_page_that_works(
         step = rng.random()
         if step < 0.25:
             ask(page, rng.choice(PROMPTS))
-        elif step < 0.9:
+        elif step < 0.8:
             page.evaluate(CLICK, rng.choice(PRESSES))
+        elif step < 0.9:
+            _bring(page, rng)
         else:
             _leave(page, scripted.address, rng)
         page.wait_for_timeout(rng.choice([0, 0, 30, 300, 900]))
@@ -43,6 +59,14 @@ def test_presses_in_any_order_leave_a_page_that_works(
     finished(page)
     scripted.wait_until_free()
     assert not errors
+
+
+def _bring(page: Page, rng: random.Random) -> None:
+    """Bring a picture of one's own, or one for one's library."""
+    place = page.locator(f"{rng.choice(['#own', '#own-library-files'])} input[type=file]")
+    data = encode_png(picture(rng.randrange(9)))
+    if place.count():
+        place.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": data})
 
 
 def _leave(page: Page, address: str, rng: random.Random) -> None:

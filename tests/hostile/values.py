@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ragdemo.library.session import UNNAMED
 from ragdemo.recipe import PNG_KEY
 from tests.hostile.visitor import FILE
 
@@ -69,7 +70,15 @@ OTHERS: list[Any] = [
     {"__type__": "update", "value": 3},
     {"props": {"value": "x"}},
 ]
-ACTS = ["run", "redraw", "check", "own", "use", "reject", "pin", "unpin", "restore", "nothing", ""]
+ACTS = "run redraw check own use reject pin unpin restore rename remove nothing".split()
+CHOICE = {
+    "kind": "fish",
+    "shape": "round",
+    "pattern": "halves",
+    "main": "gold",
+    "second": "teal",
+    "third": "red",
+}
 
 
 def value(rng: random.Random) -> Any:
@@ -84,7 +93,10 @@ def event_data(rng: random.Random) -> Any:
     """What an event may be said to carry."""
     if rng.random() < 0.3:
         return value(rng)
-    return {"act": rng.choice([*ACTS, value(rng)]), "id": value(rng), "value": value(rng)}
+    choice = rng.choice([{**CHOICE, "name": rng.choice(["zorby", value(rng)])}, value(rng)])
+    said = {"act": rng.choice([*ACTS, "", value(rng)]), "id": rng.choice([UNNAMED, value(rng)])}
+    said |= {"name": value(rng), "value": value(rng), "choice": choice}
+    return {name: one for name, one in said.items() if rng.random() < 0.8}
 
 
 def prompts(count: int, seed: int = 0) -> Iterator[str]:
@@ -128,15 +140,36 @@ def png_with(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def archives() -> dict[str, bytes]:
-    """Archives in the place of pictures."""
-    bomb, climbing = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("zeros.png", bytes(50_000_000))
-    with zipfile.ZipFile(climbing, "w") as file:
-        file.writestr("../../../../tmp/climbed.png", b"x")
-    return {
-        "bomb.png": bomb.getvalue(),
-        "climbing.png": climbing.getvalue(),
-        "half.png": bomb.getvalue()[:99],
+def archives(count: int, seed: int = 0) -> dict[str, bytes]:
+    """Archives that unpack to much or elsewhere, and some of which a few bytes are changed, by name."""
+    rows = b"".join(b'{"file_name": "%d.png", "x": [%s]}\n' % (i, b"[]," * 200 + b"0") for i in range(20_000))
+    made = {
+        "bomb.zip": zipped({"zeros.png": bytes(50_000_000)}),
+        "rows.zip": zipped({"a.png": png_with("{}"), "metadata.jsonl": rows}),
+        "deep.zip": zipped({"a.png": png_with("{}"), "metadata.jsonl": b"[" * 200_000}),
+        "climbing.zip": zipped(
+            {"../../../../tmp/climbed.png": png_with("{}"), "/climbed.png": png_with("{}")}
+        ),
+        "many.zip": zipped({f"{number}.png": b"" for number in range(6000)}),
     }
+    made["half.zip"] = made["bomb.zip"][:99]
+    rng = random.Random(seed)
+    row = b'{"file_name": "a.png", "text": "x", "split": [], "kind": {}, "id": [1], "group": 5}\n'
+    for number in range(count):
+        kind = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+        hurt = bytearray(
+            zipped({"a.png": png_with("{}"), "b/c.png": png_with(str(number)), "metadata.jsonl": row}, kind)
+        )
+        for _ in range(rng.choice([0, 1, 3])):
+            hurt[rng.choice([rng.randrange(len(hurt)), -rng.randrange(1, 200)])] = rng.randrange(256)
+        made[f"hurt-{number}.zip"] = bytes(hurt)
+    return made
+
+
+def zipped(members: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip archive of members by name."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return packed.getvalue()

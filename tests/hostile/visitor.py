@@ -14,6 +14,7 @@ import httpx
 API = "gradio_api"
 FILE = {"_type": "gradio.FileData"}
 WAIT = 120.0  # seconds
+JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Visitor:
         """The first event of that name."""
         return next(one for one in self.events if one.name == name)
 
+    def number(self, name: str) -> int:
+        """The component of an element."""
+        return next(n for n, one in self.components.items() if one["props"].get("elem_id") == name)
+
     def values(self, event: Event, **given: Any) -> list[Any]:
         """What a browser would send for an event; `given` are other values by the id of an element."""
         ids = {self.components[one]["props"].get("elem_id") or "": one for one in event.inputs}
@@ -78,9 +83,9 @@ class Visitor:
         place = "queue/join" if event.queued else f"run/{event.name}"
         return self.post(place, body)
 
-    def post(self, place: str, body: Any, **options: Any) -> httpx.Response:
-        """Send JSON to an endpoint."""
-        return self.http.post(f"{API}/{place}", json=body, **options)
+    def post(self, place: str, body: Any) -> httpx.Response:
+        """Send JSON to an endpoint, in ASCII: it may hold half of a letter."""
+        return self.http.post(f"{API}/{place}", content=json.dumps(body), headers=JSON)
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What the queue says until it has no more."""
@@ -104,6 +109,11 @@ class Visitor:
     def upload(self, files: Sequence[tuple[str, bytes]]) -> httpx.Response:
         """Upload files in one request."""
         return self.http.post(f"{API}/upload", files=[("files", (name, data)) for name, data in files])
+
+    def files(self, name: str, data: bytes) -> dict[str, Any]:
+        """A file that is uploaded, as the values of the components that take one by their elements."""
+        sent = file(self.upload([(name, data)]).json()[0])
+        return {"own": [sent], "saved": sent, "library-picture": sent, "own-library-files": [sent]}
 
     def add_own(self, files: Sequence[tuple[str, bytes]]) -> httpx.Response:
         """Upload pictures and put them on the shelf of one's own."""

@@ -21,8 +21,8 @@ from safetensors.numpy import save
 
 from ragdemo.errors import UserError
 from ragdemo.events import Reference
-from ragdemo.files import cache_root, write_atomically
-from ragdemo.library.contents import cache_name
+from ragdemo.files import write_atomically
+from ragdemo.library.contents import cache_name, derived_root
 from ragdemo.library.recent import Recent
 from ragdemo.library.store import Library
 from ragdemo.methods.turbo.condition import Retrieved
@@ -58,7 +58,7 @@ class FeatureCache:
 
     def _file(self, pair: str) -> Path:
         folder = f"{cache_name(self.library)}-{self.generator.fingerprint[:16]}"
-        return cache_root() / "h-space" / folder / f"{pair[:32]}.safetensors"
+        return derived_root(self.library) / "h-space" / folder / f"{pair[:32]}.safetensors"
 
     def _features(
         self, reference: Reference, caption: str, levels: Sequence[str], pair: str | None

@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ragdemo.errors import UserError
-from ragdemo.files import cache_root
-from ragdemo.library.contents import cache_name
+from ragdemo.library.contents import cache_name, derived_root
 from ragdemo.library.index import VectorIndex
 from ragdemo.library.search import Searcher
 from ragdemo.library.store import Library
@@ -80,9 +79,8 @@ def _vectors(
     library: Library, encoder: CaptionEncoder, captions: Sequence[str], progress: Callable[[int, int], object]
 ) -> dict[str, np.ndarray]:
     """The vectors of captions, those of other encoders being computed anew, by the sha256 of their texts."""
-    file = (
-        cache_root() / "captions" / f"{cache_name(library)}-{encoder.generator.fingerprint[:16]}.safetensors"
-    )
+    name = f"{cache_name(library)}-{encoder.generator.fingerprint[:16]}.safetensors"
+    file = derived_root(library) / "captions" / name
     known = load_vectors(file, encoder.fingerprint)
     texts = {_content(caption): caption for caption in captions}
     missing = [content for content in texts if content not in known]

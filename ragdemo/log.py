@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TextIO
 
 MOST_A_MINUTE = 100_000  # characters
@@ -28,12 +29,14 @@ class BoundedLog:
                 self._left_out += len(text)
             else:
                 self._written += len(shown)
-                self._stream.write(shown)
+                with suppress(OSError):  # on a full disk the program goes on
+                    self._stream.write(shown)
         return len(text)
 
     def flush(self) -> None:
         """See `TextIO.flush`."""
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.flush()
 
     def isatty(self) -> bool:
         """See `TextIO.isatty`."""
@@ -50,5 +53,6 @@ class BoundedLog:
 
     def _begin_minute(self) -> None:
         if self._left_out:
-            self._stream.write(f"ragdemo: {self._left_out:,} characters of log were left out.\n")
+            with suppress(OSError):
+                self._stream.write(f"ragdemo: {self._left_out:,} characters of log were left out.\n")
         self._since, self._written, self._left_out = time.monotonic(), 0, 0
