@@ -137,6 +137,28 @@ def test_the_mixture_is_between_both() -> None:
     assert torch.equal(daid.mixed(model, retrieved, 1.0), retrieved)
 
 
+@pytest.mark.parametrize("weight", [0.2, 0.5, 0.8])
+def test_agreement_is_the_product_of_model_and_spread_patches(weight: float) -> None:
+    model = torch.softmax(torch.randn(CODES, generator=torch.Generator().manual_seed(2)).double(), 0)
+    distances, values = torch.tensor([0.1, 0.3, 0.9]).double(), torch.tensor([4, 9, 4])
+    found = Neighbours(distances, values, values)
+    spread = np.zeros(CODES)
+    for share, value in zip(daid.weights(distances, 0.3).tolist(), values.tolist(), strict=True):
+        alike = np.exp(daid.SHARPNESS * (BOOK[value] @ BOOK.T).double().numpy())
+        spread += share * alike / alike.sum()
+    retrieved = daid.spread_distribution(found, 0.3, BOOK.double())
+    assert np.allclose(retrieved, spread, atol=1e-9)
+    expected = model.numpy() * (spread + 1e-4) ** (weight / (1 - weight))
+    assert np.allclose(daid.agreed(model, retrieved, weight), expected / expected.sum(), atol=1e-9)
+
+
+def test_agreement_has_room_at_both_ends() -> None:
+    model, retrieved = torch.tensor([0.9, 0.1, 0.0]), torch.tensor([0.1, 0.9, 0.0])
+    assert torch.allclose(daid.agreed(model, retrieved, 0.0), model, atol=1e-6)
+    assert daid.agreed(model, retrieved, 1.0).argmax() == 1
+    assert torch.isfinite(daid.agreed(model, retrieved, 1.0)).all()
+
+
 def test_uncertainty_is_a_share_of_the_greatest_entropy() -> None:
     sure, even = torch.eye(8)[0], torch.full((8,), 1 / 8)
     assert float(daid.uncertainty(sure)) == 0

@@ -29,7 +29,11 @@ SWEEP: dict[str, tuple[float | int, ...]] = {
     "place_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
     "entropy_gate": (0.0, 0.05, 0.1, 0.2, 0.3),
 }
-PUBLISHED = {"place_weight": 0.0, "entropy_gate": 0.0}
+OTHERS: dict[str, dict[str, float | str]] = {
+    "arithmetic": {"mixing": "arithmetic", "patch_weight": 0.5, "entropy_gate": 0.1},
+    "as published": {"mixing": "arithmetic", "patch_weight": 0.5, "place_weight": 0.0},
+}
+"""Settings without some or all of this project's additions, by name."""
 """Values of one setting, the others at their defaults, measured on the tuning split."""
 
 
@@ -53,8 +57,9 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
             settings = {"augmentation": name, "scope": scope}
             found[f"{name} {scope}, rare"] = (rare, measures.decoded(settings))
             found[f"{name} {scope}, common"] = (common, measures.decoded(settings))
-    for scope in SCOPES:
-        found[f"as published {scope}, rare"] = (rare, measures.decoded({"scope": scope, **PUBLISHED}))
+    for name, settings in OTHERS.items():
+        for scope in SCOPES:
+            found[f"{name} {scope}, rare"] = (rare, measures.decoded({"scope": scope, **settings}))
     found["random prompt, rare"] = (rare, measures.decoded({}, at_random=True))
     found["true sources, rare"] = (first_seeds(rare, few), measures.decoded({}, true_sources=True))
     for setting, values in SWEEP.items():

@@ -15,7 +15,9 @@ from ragdemo.methods.ar_rag import daid
 from ragdemo.methods.ar_rag.events import Trace
 from ragdemo.methods.ar_rag.faid import Blenders
 from ragdemo.methods.ar_rag.patches import ExactSearch, Neighbours, Patches, PatchSearch, has_key, key_at
+from ragdemo.methods.ar_rag.settings import Mixing
 from ragdemo.methods.ar_rag.trace import Recorder
+from ragdemo.models.janus import unit_codebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class PatchRetrieval:
     temperature: float
     neighbours: int
     entropy_gate: float = 0.0
+    mixing: Mixing = "arithmetic"
     blenders: Blenders | None = None
     prefix: tuple[int, ...] = ()
 
@@ -62,7 +65,7 @@ class PatchRetrieval:
     def identity(self) -> tuple[object, ...]:
         """See `Condition.identity`."""
         numbers = (self.weight, self.temperature, self.neighbours, self.entropy_gate)
-        return self.source.identity, *numbers, self.blenders is not None, self.prefix
+        return self.source.identity, *numbers, self.mixing, self.blenders is not None, self.prefix
 
     def steer(self, model: Any, conditions: Sequence[Self]) -> PatchSteering:
         """See `SteeredCodes.steer`."""
@@ -76,6 +79,7 @@ class PatchSteering:
         self._model, self._conditions = model, conditions
         self._grid = conditions[0].source.patches.grid
         self._found: Sequence[Neighbours] = ()
+        self._codebook = unit_codebook(model.model.vqmodel).detach()
         self._recorders = [Recorder(condition.source.patches) for condition in conditions]
         self._hooks = ExitStack()
 
@@ -111,12 +115,10 @@ class PatchSteering:
             for row, (condition, found) in enumerate(zip(self._conditions, self._found, strict=True)):
                 weight = self._weight(condition, probabilities[row])
                 if weight > 0:
-                    retrieved = daid.retrieved_distribution(
-                        found, condition.temperature, probabilities.shape[1]
-                    )
-                    result[row] = daid.mixed(probabilities[row], retrieved.to(probabilities), weight)
+                    result[row] = self._mixed(condition, probabilities[row], found, weight)
                 shares = daid.weights(found.distances, condition.temperature)
-                self._recorders[row].add(position, probabilities[row], found, shares, weight)
+                kept = 1.0 if condition.mixing == "geometric" else 1 - weight
+                self._recorders[row].add(position, probabilities[row], result[row], kept, found, shares)
         else:
             for row, recorder in enumerate(self._recorders):
                 recorder.add_plain(position, probabilities[row])
@@ -127,6 +129,15 @@ class PatchSteering:
         return [
             {"trace": recorder.trace(row.cpu())} for recorder, row in zip(self._recorders, codes, strict=True)
         ]
+
+    def _mixed(
+        self, condition: PatchRetrieval, probabilities: Tensor, found: Neighbours, weight: float
+    ) -> Tensor:
+        if condition.mixing == "geometric":
+            spread = daid.spread_distribution(found, condition.temperature, self._codebook)
+            return daid.agreed(probabilities, spread.to(probabilities), weight)
+        retrieved = daid.retrieved_distribution(found, condition.temperature, len(probabilities))
+        return daid.mixed(probabilities, retrieved.to(probabilities), weight)
 
     def _weight(self, condition: PatchRetrieval, probabilities: Tensor) -> float:
         gated = condition.entropy_gate > 0 and daid.uncertainty(probabilities) < condition.entropy_gate

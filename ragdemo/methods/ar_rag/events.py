@@ -15,11 +15,12 @@ from ragdemo.events import Event, Reference
 class Trace:
     """What decided each code of a picture of `(g, g)` codes.
 
-    `share` is the chance that a code came from the retrieved distribution and not from the model's:
-    λ·p_ret(v) / D(v). `origin` `(g, g, 3)` are number of the picture, row and column of the heaviest neighbour of the
-    code that was taken, −1 if no neighbour has it. `model_codes` and `model_chances` `(g, g, 3)` are the likeliest of
-    the model alone; `found_origins` `(g, g, 3, 3)`, `found_codes` and `found_chances` the likeliest retrieved ones, of
-    chance 0 if there are fewer or none.
+    `share` is the chance that retrieval gave a code: what its probability gained by it, 1 − (1 − λ)·D_model(v) / D(v),
+    which is λ·p_ret(v) / D(v), and for a geometric mixture 1 − D_model(v) / D(v), at least 0. `origin` `(g, g, 3)` are
+    number of the picture, row and column of the heaviest neighbour of the code that was taken, −1 if no neighbour has
+    it. `model_codes` and `model_chances` `(g, g, 3)` are the likeliest of the model alone; `found_origins`
+    `(g, g, 3, 3)`, `found_codes` and `found_chances` the likeliest retrieved ones, of chance 0 if there are fewer or
+    none.
     """
 
     codes: np.ndarray

@@ -111,6 +111,7 @@ class Run:
             settings.patch_temperature,
             settings.neighbours,
             settings.entropy_gate,
+            settings.mixing,
             blenders,
             prefix,
         )

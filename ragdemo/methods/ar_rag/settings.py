@@ -10,6 +10,7 @@ from ragdemo.methods.settings import Settings as BaseSettings
 
 Augmentation = Literal["daid", "faid", "both"]
 Scope = Literal["prompt", "library"]
+Mixing = Literal["arithmetic", "geometric"]
 
 
 class Settings(BaseSettings):
@@ -19,13 +20,14 @@ class Settings(BaseSettings):
     library, as published. `patch_weight` is λ; `patch_temperature` is τ in units of the neighbours' median distance.
     Retrieval is left out where the model's entropy is below the share `entropy_gate` of the greatest possible.
     `place_weight` times the squared distance of two places, in codes, is added to that of their keys, which is our
-    extension as well. As published are the scope "library" and 0 for the gate and the weight of places.
+    extension as well, and so is `mixing` "geometric" (see `daid`). As published are the scope "library", the mixing
+    "arithmetic" and 0 for the gate and the weight of places.
     """
 
     method: ClassVar[str] = "AR-RAG"
 
     patch_weight: float = Field(
-        0.5,
+        0.6,
         title="Weight of retrieved patches, λ",
         ge=0,
         le=1,
@@ -40,6 +42,11 @@ class Settings(BaseSettings):
         "prompt",
         title="Patches of",
         json_schema_extra={"labels": ["Pictures that the prompt finds", "The whole library"]},
+    )
+    mixing: Mixing = Field(
+        "geometric",
+        title="What is mixed",
+        json_schema_extra={"labels": ["Either the model's code or a patch's", "What both agree on"]},
     )
     references: int = Field(6, title="Pictures that give patches", ge=1, le=50)
     neighbours: int = Field(
@@ -56,7 +63,7 @@ class Settings(BaseSettings):
         1.0, title="Weight of places", ge=0, le=100, json_schema_extra={"slider": [0, 4, 0.1]}
     )
     entropy_gate: float = Field(
-        0.1,
+        0.0,
         title="Only where the model is uncertain",
         ge=0,
         le=1,

@@ -18,18 +18,22 @@ class Recorder:
     def __init__(self, patches: Patches) -> None:
         self._patches = patches
         self._chances: list[Tensor] = []
-        self._found: dict[int, tuple[Neighbours, Tensor, float]] = {}
+        self._found: dict[int, tuple[Neighbours, Tensor, Tensor]] = {}
 
     def add_plain(self, _position: int, probabilities: Tensor) -> None:
         """A position without a key; `probabilities` `(V)` are the model's."""
         self._chances.append(probabilities)
 
     def add(
-        self, position: int, probabilities: Tensor, found: Neighbours, shares: Tensor, weight: float
+        self, position: int, model: Tensor, drawn: Tensor, kept: float, found: Neighbours, shares: Tensor
     ) -> None:
-        """A position with neighbours, their shares `(k)` of the retrieved distribution, and its weight λ."""
-        self._chances.append(probabilities)
-        self._found[position] = found, shares, weight
+        """A position with neighbours and their shares `(k)` of the retrieved distribution.
+
+        `model` and `drawn` `(V)` are the model's distribution and the one that was drawn from, `kept` how much of the
+        first is in the second.
+        """
+        self._chances.append(model)
+        self._found[position] = found, shares, 1 - kept * model / drawn.clamp(min=1e-12)
 
     def trace(self, codes: Tensor) -> Trace:
         """The trace of the picture of codes `(g²)`."""
@@ -40,17 +44,14 @@ class Recorder:
         share, origin = np.zeros(grid * grid, np.float32), np.full((grid * grid, 3), -1, np.int32)
         found_codes, found_chances = np.zeros(size, np.uint16), np.zeros(size, np.float32)
         found_origins = np.full((*size, 3), -1, np.int32)
-        for position, (found, shares, weight) in self._found.items():
+        for position, (found, shares, gained) in self._found.items():
             values, shares = found.values.cpu(), shares.float().cpu()
             origins = self._patches.origin(found.patches.cpu()).numpy()
-            code = codes[position]
+            code = int(codes[position])
             taken = values == code
             if taken.any():
                 origin[position] = origins[int((shares * taken).argmax())]
-                retrieved = weight * float(shares[taken].sum())
-                share[position] = retrieved / max(
-                    retrieved + (1 - weight) * float(chances[position, code]), 1e-12
-                )
+                share[position] = float(gained[code].clamp(0, 1))
             for place, (value, chance, first) in enumerate(_likeliest(values, shares)):
                 found_codes[position, place], found_chances[position, place] = value, chance
                 found_origins[position, place] = origins[first]
