@@ -57,9 +57,9 @@ def groups(measures: Measures, limit: int, seeds: int) -> Groups:
             settings = {"augmentation": name, "scope": scope}
             found[f"{name} {scope}, rare"] = (rare, measures.decoded(settings))
             found[f"{name} {scope}, common"] = (common, measures.decoded(settings))
-    for name, settings in OTHERS.items():
+    for name, changes in OTHERS.items():
         for scope in SCOPES:
-            found[f"{name} {scope}, rare"] = (rare, measures.decoded({"scope": scope, **settings}))
+            found[f"{name} {scope}, rare"] = (rare, measures.decoded({"scope": scope, **changes}))
     found["random prompt, rare"] = (rare, measures.decoded({}, at_random=True))
     found["true sources, rare"] = (first_seeds(rare, few), measures.decoded({}, true_sources=True))
     for setting, values in SWEEP.items():
