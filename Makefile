@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python app.py
 
 test: $(VENV)/.dev lint browser
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=15
 
 # The statistics of the shipped weights over whole samples; `make test` takes a few of each.
 figures: $(VENV)/.dev

@@ -14,7 +14,7 @@ from ragdemo.world.sampling import species_sample
 from ragdemo.world.scenes import SCENES
 from ragdemo.world.species import by_name, roster
 
-MOST_BYTES = 9_000_000
+MOST_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")

@@ -187,13 +187,14 @@ def test_counterfactuals_ask_whether_it_was_the_retrieval(page: Page) -> None:
     finished(page)
     page.get_by_role("button", name="Check it").click()
     figures = page.locator(".counterfactuals figure")
-    expect(figures).to_have_count(4, timeout=RUN)
-    for place, title in enumerate(("Another reference", "In words alone", "Seed 6", "Seed 7")):
+    expect(figures).to_have_count(7, timeout=RUN)
+    titles = ("The result", "Another reference", "In words alone", *(f"Seed {seed}" for seed in range(6, 10)))
+    for place, title in enumerate(titles):
         expect(figures.nth(place)).to_contain_text(title)
         expect(figures.nth(place).locator(".checklist")).to_contain_text("colours")
     finished(page)
     pictures = [img.get_attribute("src") for img in page.locator(".counterfactuals img").all()]
-    assert len(set(pictures)) == 4
+    assert len(set(pictures)) == 7
 
 
 def test_check_it_keeps_the_focus_and_the_slider(page: Page) -> None:
@@ -206,7 +207,7 @@ def test_check_it_keeps_the_focus_and_the_slider(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(button).to_have_attribute("aria-disabled", "true")
     expect(button).to_be_focused()
-    expect(page.locator(".counterfactuals figure")).to_have_count(4, timeout=RUN)
+    expect(page.locator(".counterfactuals figure")).to_have_count(7, timeout=RUN)
     finished(page)
     assert page.evaluate("document.querySelector('.wipe').style.getPropertyValue('--at')") == "80%"
     assert slider.input_value() == "80"
@@ -222,7 +223,7 @@ def test_a_counterfactual_that_breaks_is_a_sentence_and_keeps_the_run(
     expect(page.get_by_role("alert")).to_contain_text("The page is fine", timeout=RUN)
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator(".candidates").get_by_role("button", name="Reject")).to_have_count(4)
-    expect(page.locator(".counterfactuals figure")).to_have_count(1)  # that which was drawn before
+    expect(page.locator(".counterfactuals figure")).to_have_count(2)  # the result, and what was drawn before
 
 
 def test_stop_ends_the_counterfactuals_and_keeps_the_run(page: Page) -> None:
@@ -233,7 +234,7 @@ def test_stop_ends_the_counterfactuals_and_keeps_the_run(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#announcement")).to_contain_text("Stopped", timeout=RUN)
     expect(page.locator(".candidates").get_by_role("button", name="Reject")).to_have_count(4)
-    assert page.locator(".counterfactuals figure").count() < 4
+    assert page.locator(".counterfactuals figure").count() < 7
 
 
 def test_a_saved_picture_restores_everything_and_draws_again(

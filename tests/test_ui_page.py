@@ -215,7 +215,7 @@ def test_axe_finds_nothing_serious(browser: Browser, scripted: ScriptedPage, dar
         ask(page, "a quixel butterfly in the snow")
         finished(page)
         page.get_by_role("button", name="Check it").click()
-        expect(page.locator(".counterfactuals figure")).to_have_count(4, timeout=RUN)
+        expect(page.locator(".counterfactuals figure")).to_have_count(7, timeout=RUN)
         finished(page)
         found = serious(page)
         page.get_by_role("tab", name="Library").click()
@@ -247,7 +247,7 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     page.locator("#run").focus()
     press_until(page, "Check it")
     page.keyboard.press("Enter")
-    expect(page.locator(".counterfactuals figure")).to_have_count(4, timeout=RUN)
+    expect(page.locator(".counterfactuals figure")).to_have_count(7, timeout=RUN)
 
 
 def press_until(page: Page, name: str) -> None:

@@ -78,7 +78,7 @@ def serving(home: Path, port: int, **environment: str) -> Iterator[Server]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_TEMP")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.app"],
+            [sys.executable, "-m", "tests.hostile.attacked"],
             cwd=ROOT,
             env=inherited | places | settings | environment,
             stdout=output,
