@@ -239,6 +239,12 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     assert visitor.run(**RUN)[-2]["success"]
 
 
+def test_a_program_calls_nothing_of_the_page_by_its_name(visitor: Visitor) -> None:
+    for event in visitor.events:
+        answer = visitor.post(f"call/{event.name}", {"data": visitor.values(event)})
+        assert (answer.status_code == 200) == (event.name in ("run", "search", "settings")), event.name
+
+
 def test_a_press_that_carries_nothing_of_its_own_is_answered(
     visitor: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
