@@ -180,6 +180,13 @@ def test_every_answer_carries_the_headers(visitor: Visitor, place: str) -> None:
     assert "frame-ancestors 'self' https://huggingface.co" in headers["Content-Security-Policy"]
 
 
+def test_an_address_that_no_file_can_have_is_its_senders_fault(visitor: Visitor) -> None:
+    for place in ("static", "assets", f"{API}/file={'x' * 300}"):
+        answer = visitor.http.get(f"{place}/{'x' * 300}")
+        assert answer.status_code in (403, 404, 422)
+        assert answer.json()["detail"]
+
+
 def test_nothing_runs_past_the_queue(visitor: Visitor, scripted: ScriptedPage) -> None:
     event = visitor.event("run")
     answer = visitor.post("run/run", {"data": ["a robot", "scripted", 0, "{}", "pocket", "pocket", "{}"]})
