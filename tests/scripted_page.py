@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gradio as gr
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -66,6 +67,7 @@ class ScriptedPage:
     runner: Runner
     services: Services
     recording: list[Event] = field(default_factory=list)
+    demo: gr.Blocks | None = None
 
     def reset(self) -> None:
         """As if nothing had happened yet."""
@@ -113,7 +115,8 @@ def scripted_page() -> Iterator[ScriptedPage]:
             time.sleep(0.05)
         assert runner.status().state == "ready", runner.status()
         page.recording = [event for event in runner.run(asked) if not isinstance(event, Progress)]
-        with serve(build_page(services)) as address:
+        page.demo = build_page(services)
+        with serve(page.demo) as address:
             page.address = address
             yield page
     finally:

@@ -180,6 +180,13 @@ def test_every_answer_carries_the_headers(visitor: Visitor, place: str) -> None:
     assert "frame-ancestors 'self' https://huggingface.co" in headers["Content-Security-Policy"]
 
 
+def test_an_address_that_no_file_can_have_is_its_senders_fault(visitor: Visitor) -> None:
+    for place in ("static", "assets", f"{API}/file={'x' * 300}"):
+        answer = visitor.http.get(f"{place}/{'x' * 300}")
+        assert answer.status_code in (403, 404, 422)
+        assert answer.json()["detail"]
+
+
 def test_nothing_runs_past_the_queue(visitor: Visitor, scripted: ScriptedPage) -> None:
     event = visitor.event("run")
     answer = visitor.post("run/run", {"data": ["a robot", "scripted", 0, "{}", "pocket", "pocket", "{}"]})
@@ -237,6 +244,12 @@ def test_an_address_takes_half_of_the_line_and_leaves_the_rest(
     assert "Too many runs from your address" in refused["output"]["error"]
     visitor.http.headers.update(there)
     assert visitor.run(**RUN)[-2]["success"]
+
+
+def test_a_program_calls_nothing_of_the_page_by_its_name(visitor: Visitor) -> None:
+    for event in visitor.events:
+        answer = visitor.post(f"call/{event.name}", {"data": visitor.values(event)})
+        assert (answer.status_code == 200) == (event.name in ("run", "search", "settings")), event.name
 
 
 def test_a_press_that_carries_nothing_of_its_own_is_answered(

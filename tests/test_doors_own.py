@@ -16,7 +16,7 @@ from strange_images import corner
 from ragdemo import sessions
 from ragdemo.images import encode_png
 from ragdemo.library.session import UNNAMED
-from ragdemo.ui import line
+from ragdemo.ui import calls, line
 from tests.hostile.values import CHOICE, archives
 from tests.hostile.visitor import API, Visitor
 from tests.scripted_page import ScriptedPage
@@ -88,6 +88,15 @@ def test_whatever_an_event_carries_is_answered(
     assert not caplog.messages
 
 
+def test_values_that_are_missing_are_answered(visitor: Visitor, capfd: pytest.CaptureFixture[str]) -> None:
+    for event in visitor.events:
+        answer = visitor.call(event, [None] * len(event.inputs))
+        assert answer.status_code in (200, 500), event.name  # Gradio's answer to what a dropdown cannot be
+        if event.queued:
+            assert visitor.ends()
+    assert "/ragdemo/" not in capfd.readouterr().err
+
+
 def test_a_library_is_packed_once_and_goes_with_the_next_change(visitor: Visitor) -> None:
     assert "library is empty" in json.dumps(said(visitor, "_pack", None))
     bring(visitor)
@@ -137,6 +146,32 @@ def test_an_address_that_invents_leaves_others_their_turn(
         carried = {"choice": CHOICE | {"name": "zorby"}, "act": "remove", "id": "x"}
         assert "server is busy" in json.dumps(said(visitor, name, carried))
     assert "server is busy" in bring(visitor)
+
+
+def test_many_sessions_of_an_address_cost_nobody_else_theirs(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MOST_SESSIONS_OF_AN_ADDRESS", 3)
+    visitor.http.headers["X-Forwarded-For"] = "192.0.2.1"
+    assert visitor.add_own([("mine.png", corner())]).status_code == 200
+    before = folders()
+    for number in range(8):
+        stranger = Visitor(visitor.address)
+        stranger.http.headers["X-Forwarded-For"] = "192.0.2.9"
+        assert stranger.add_own([(f"{number}.png", corner())]).status_code == 200
+        stranger.http.close()
+    until(lambda: len(folders() - before) == 3)
+    assert before <= folders()
+    assert said(visitor, "_change_own", {})[1].count("<img") == 1
+
+
+def test_programs_take_no_visitors_session(visitor: Visitor, scripted: ScriptedPage) -> None:
+    kept = scripted.demo.state_holder.session_data
+    for name, data in (("search", ["a robot", 1, "pocket"]), ("settings", ["imagerag"])):
+        visitor.session = f"program-{name}"
+        assert visitor.call(visitor.event(name), data).status_code == 200
+        assert not visitor.event(name).queued or visitor.ends()
+        assert visitor.session not in kept
 
 
 @pytest.mark.parametrize("name", ["rows.zip", "deep.zip", "bomb.zip", "climbing.zip", "many.zip", "half.zip"])

@@ -78,7 +78,7 @@ class Endpoints:
         address, is_heard = caller_of(visit)
         shelf = Shelf()
         try:
-            with _sentences():
+            with _answering(visit):
                 request, shelf = await self._lines.reading.do(address, self._asked, fields, settings, choices)
                 with self._lines.runs.place(uuid.uuid4().hex, address, is_heard) as place:
                     async with aclosing(self._events(request, shelf, place)) as events:
@@ -86,7 +86,6 @@ class Endpoints:
                             yield event
         finally:
             shelf.delete()
-            _forget(visit)
 
     async def search(
         self,
@@ -109,12 +108,12 @@ class Endpoints:
         Returns:
             id, caption, score (cosine), keyword_score and the picture as a PNG data URL, best first
         """
-        with _sentences():
+        assert visit is not None, "Gradio gives every call its request"
+        with _answering(visit):
             if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_FOUND:
                 raise UserError(
                     f"The value {shown(k)} of k is out of range; choose a whole number from 1 to {MOST_FOUND}."
                 )
-            assert visit is not None, "Gradio gives every call its request"
             wanted = {key: str(value) for key, value in json_object(where, "where").items()}
             search = partial(self._search, folded(query, "query"), k, library, wanted, hybrid is not False)
             return await self._lines.searching.do(caller_of(visit)[0], search)
@@ -123,7 +122,7 @@ class Endpoints:
         found = self._services.runner.search(query, k, library, hybrid=hybrid, where=where)
         return [_found(reference) for reference in found]
 
-    def settings(self, method: str = "imagerag") -> dict:
+    def settings(self, method: str = "imagerag", visit: gr.Request | None = None) -> dict:
         """Describe the settings of a method.
 
         Args:
@@ -132,7 +131,8 @@ class Endpoints:
         Returns:
             the JSON schema of the object that `run` takes as settings; what is null there is left to the profile
         """
-        with _sentences():
+        assert visit is not None, "Gradio gives every call its request"
+        with _answering(visit):
             methods = self._services.methods
             found = next((one for one in methods if one.name == method), None)
             if found is None:
@@ -196,12 +196,6 @@ def _found(reference: Reference) -> dict[str, Any]:
     }
 
 
-def _forget(visit: gr.Request) -> None:
-    """Let Gradio keep nothing of a call, whose pictures are megabytes; it keeps the last values of 500 sessions."""
-    if visit.request and visit.session_hash:
-        visit.request.app.state_holder.session_data.pop(visit.session_hash, None)
-
-
 def _choices(data: Mapping[str, Any]) -> tuple[Choices, Shelf]:
     """The choices of a JSON object, and its own pictures."""
     rows = data.get("own", [])
@@ -216,9 +210,15 @@ def _choices(data: Mapping[str, Any]) -> tuple[Choices, Shelf]:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Errors that carry a sentence reach the caller as that sentence."""
+def _answering(visit: gr.Request) -> Iterator[None]:
+    """Errors that carry a sentence reach the caller as that sentence, and Gradio keeps nothing of the call.
+
+    Its pictures are megabytes, and in the place of its session a visitor's could be kept.
+    """
     try:
         yield
     except (UserError, ModelError) as error:
         raise gr.Error(str(error), print_exception=False) from error
+    finally:
+        if visit.request and visit.session_hash:
+            visit.request.app.state_holder.session_data.pop(visit.session_hash, None)

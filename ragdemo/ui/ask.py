@@ -128,9 +128,9 @@ def build_ask(
     )
 
 
-def unknown_words(vocabulary: Vocabulary, text: str) -> str:
+def unknown_words(vocabulary: Vocabulary, text: str | None) -> str:
     """The words of a prompt outside the vocabulary, as one line; empty if all are known."""
-    return render("hint.html", words=vocabulary.unknown_words(text[:MAX_PROMPT_CHARACTERS])[:8])
+    return render("hint.html", words=vocabulary.unknown_words((text or "")[:MAX_PROMPT_CHARACTERS])[:8])
 
 
 def _build_prompt(

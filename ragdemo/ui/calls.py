@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from fastapi import HTTPException, Request, status
 
 MOST_BYTES = 100_000  # the log and the session may keep them
 MOST_BYTES_OF_PROGRAMS = 32_000_000  # pictures travel inside the JSON of an endpoint
+MOST_SESSIONS = 500  # whose last run and pictures are kept
+MOST_SESSIONS_OF_AN_ADDRESS = 250
 _MOST_VALUES = 10_000
 _DEEPEST = 20
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -40,8 +43,26 @@ async def check_call(request: Request) -> None:
         _check_values(body, request.app.uploaded_file_dir)
         if "data" in body or "api_name" in request.path_params:
             _check_event(body, request, len(await request.body()))
+            if body.get("session_hash"):
+                _forget_oldest(request, body["session_hash"])
     except _RefusedError as error:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
+
+
+def _forget_oldest(request: Request, session: str) -> None:
+    """Of the sessions of the caller's address beyond its half: left to itself Gradio would forget anybody's."""
+    address, state = request.client.host if request.client else "", request.app.state
+    if not hasattr(state, "addresses"):
+        state.addresses = OrderedDict()  # of the sessions, the one that was heard of last at the end
+    addresses: OrderedDict[str, str] = state.addresses
+    addresses[session] = address
+    addresses.move_to_end(session)
+    theirs = [one for one, whose in addresses.items() if whose == address]
+    for one in theirs[:-MOST_SESSIONS_OF_AN_ADDRESS]:
+        del addresses[one]
+        request.app.state_holder.session_data.pop(one, None)
+    while len(addresses) > MOST_SESSIONS:
+        addresses.popitem(last=False)
 
 
 def _check_session(session: Any) -> None:
@@ -91,8 +112,9 @@ def _check_event(body: Mapping[str, Any], request: Request, size: int) -> None:
     """Of a call of an event: that there is one, and that it is given what it takes."""
     blocks: gr.Blocks = request.app.get_blocks()
     number, name = body.get("fn_index"), request.path_params.get("api_name")
-    if number is None:
-        event = next((one for one in blocks.fns.values() if name is not None and one.api_name == name), None)
+    if number is None:  # a program
+        public = (one for one in blocks.fns.values() if one.api_visibility == "public")
+        event = next((one for one in public if name is not None and one.api_name == name), None)
     else:
         event = blocks.fns.get(number) if isinstance(number, int) else None
     if event is None or event.fn is None:

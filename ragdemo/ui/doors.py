@@ -5,6 +5,7 @@ A middleware around Gradio. What goes wrong behind it is one line in the log and
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import traceback
@@ -122,11 +123,16 @@ class Doors:
             if body.fault is None:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 _LOG.error("%r: %.200r at %s:%s", place[:80], error, where.filename, where.lineno)
-                # Gradio sorts these by name; and a refusal repeats what was sent, half a letter or no number as well
-                is_theirs = place.startswith("call/v2/") or isinstance(error, ValueError)
-                body.fault = 422 if is_theirs else 500, "The server could not answer this call."
-                if isinstance(error, OSError) and error.errno in NO_SPACE:
-                    body.fault = _NO_ROOM
+                body.fault = _fault_of(error, place)
+
+
+def _fault_of(error: Exception, place: str) -> tuple[int, str]:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_SPACE:
+        return _NO_ROOM
+    # Gradio sorts these by name; and a refusal repeats what was sent, half a letter or no number as well
+    is_theirs = place.startswith("call/v2/") or isinstance(error, ValueError) or number == errno.ENAMETOOLONG
+    return 422 if is_theirs else 500, "The server could not answer this call."
 
 
 class _Body:

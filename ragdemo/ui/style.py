@@ -9,7 +9,7 @@ import gradio as gr
 from fastapi import Depends
 from starlette.middleware import Middleware
 
-from ragdemo.ui.calls import check_call
+from ragdemo.ui.calls import MOST_SESSIONS, check_call
 from ragdemo.ui.doors import MAX_FILE_BYTES, Doors
 from ragdemo.ui.line import MOST_PLACES
 
@@ -104,7 +104,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": MAX_FILE_BYTES,
-        "state_session_capacity": 500,
+        "state_session_capacity": MOST_SESSIONS,
         "max_threads": MOST_PLACES + 32,  # who waits in line holds one of Gradio's workers
         "app_kwargs": {"dependencies": [Depends(check_call)], "middleware": [Middleware(Doors)]},
     }

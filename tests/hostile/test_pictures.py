@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from strange_images import FORMATS, MODES
 
 from ragdemo.errors import UserError
-from ragdemo.images import read_image
+from ragdemo.images import from_data_url, read_image
 from ragdemo.library.ingest import ingest
 from ragdemo.library.session import MOST_PICTURES, SessionLibrary, uploaded
 from ragdemo.recipe import PNG_KEY, read_png
@@ -74,7 +75,7 @@ def test_any_picture_is_read_or_refused_in_one_sentence(whole: bool, tmp_path: P
         files.append(source / name)
         files[-1].write_bytes(data)
     for file in files:
-        for door in (_own, read_image, read_png, _taken):
+        for door in (_own, read_image, read_png, _taken, _sent):
             try:
                 door(file)
                 read += 1
@@ -112,6 +113,11 @@ def _taken(file: Path) -> None:
     for one in found.skipped:
         raise UserError(f"{one.file_name}: {one.reason}")
     assert library.library.image(*found.ids).mode == "RGB"
+
+
+def _sent(file: Path) -> None:
+    """As programs send it."""
+    from_data_url(f"data:image/x;base64,{b64encode(file.read_bytes()).decode()}", file.name)
 
 
 def _own(file: Path) -> None:

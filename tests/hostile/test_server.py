@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
@@ -114,7 +115,10 @@ def test_any_values_for_every_event(server: Server, whole: bool) -> None:
             answer = send(visitor, event, rng)
             codes[answer.status_code] += 1
             if event.queued and answer.status_code == 200:
-                assert visitor.ends()
+                with suppress(
+                    httpx.RemoteProtocolError
+                ):  # Gradio cannot repeat half of a letter to its sender
+                    assert visitor.ends()
     assert set(codes) <= {200, 422, 500}, codes  # Gradio answers every sentence of a quick event with 500
     print(f"{codes} of {len(visitor.events)} events; {server.tracebacks(said)[1]} tracebacks of Gradio's own")
 
