@@ -167,7 +167,7 @@ def test_many_sessions_of_an_address_cost_nobody_else_theirs(
 
 def test_programs_take_no_visitors_session(visitor: Visitor, scripted: ScriptedPage) -> None:
     kept = scripted.demo.state_holder.session_data
-    for name, data in (("search", ["a robot", 1, "pocket"]), ("settings", ["imagerag"])):
+    for name, data in (("search", ["a robot", 1, "pocket", "{}", True]), ("settings", ["imagerag"])):
         visitor.session = f"program-{name}"
         assert visitor.call(visitor.event(name), data).status_code == 200
         assert not visitor.event(name).queued or visitor.ends()
