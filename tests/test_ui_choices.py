@@ -83,7 +83,7 @@ def test_pictures_of_ones_own_join_the_references_and_leave_them(
     page.get_by_role("button", name="Your own pictures").click()
     page.locator("#own input[type=file]").set_input_files(file)
     first = page.locator(".candidates .card").first
-    expect(first.locator(".caption")).to_have_text("my butterfly", timeout=RUN)
+    expect(first.locator("input.caption")).to_have_value("my butterfly", timeout=RUN)
     finished(page)
     expect(page.locator(".chapter.reference .aside")).to_have_text("your picture")
     (own,) = scripted.method.requests[-1].choices.own

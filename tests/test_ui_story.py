@@ -64,6 +64,7 @@ def test_arrows_move_within_the_methods(page: Page) -> None:
 def test_the_empty_chapters_are_those_of_the_chosen_method(page: Page, scripted: ScriptedPage) -> None:
     page.goto(f"{scripted.address}?prompt=a+fox&seed=-1")  # cannot be asked: no run is shown
     expect(page.locator(".chapter.missing")).to_be_visible()
+    expect(page.locator("#announcement")).to_contain_text("out of range")  # the link has been looked at
     page.locator("#method label", has_text="RealRAG").click()
     expect(page.locator(".chapter.anyway")).to_be_visible()
     expect(page.locator(".chapter.missing")).to_have_count(0)
